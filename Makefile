@@ -1,0 +1,38 @@
+VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-kafka lint fmt generate bench demo ci clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+build: ## static binary in bin/connector
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/connector ./cmd/connector
+
+test: ## tests with in-process brokers
+	go test ./...
+
+test-kafka: ## tests with a real Apache Kafka (needs Java 17 and Maven)
+	scripts/kafka.sh run -- go test ./...
+
+lint: ## golangci-lint and shellcheck
+	PATH="$$(scripts/tools.sh):$$PATH" golangci-lint run
+	shellcheck scripts/*.sh .ci/run
+
+fmt: ## format the Go code
+	PATH="$$(scripts/tools.sh):$$PATH" golangci-lint fmt
+
+generate: ## rewrite the generated files
+	go generate ./...
+
+bench: ## benchmarks
+	go test -run='^$$' -bench=. -benchmem ./...
+
+demo: ## simulated providers, embedded NATS, live events
+	go run ./cmd/connector demo
+
+ci: ## everything a change must pass
+	.ci/run
+
+clean: ## remove build results (data/ holds checkpoints and stays)
+	rm -rf bin

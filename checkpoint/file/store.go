@@ -1,0 +1,105 @@
+// Package file keeps checkpoints in one bbolt file per unit.
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"connector/checkpoint"
+	"connector/internal/fault"
+)
+
+// lockWait is how long Open waits for a process that is just ending.
+const lockWait = 2 * time.Second
+
+var bucket = []byte("state")
+
+// Store is a [checkpoint.Store] in a bbolt file: each Save is one fsynced
+// transaction, and the file is locked while the store is open.
+type Store struct{ db *bolt.DB }
+
+// Open opens or creates <dir>/checkpoint-<unit>.db. It refuses a file that
+// another process holds or that is not a checkpoint.
+func Open(dir, unit string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fault.Fatal(fmt.Errorf("creating data directory: %w", err), "make CONNECTOR_DATA_DIR writable")
+	}
+	path := filepath.Join(dir, "checkpoint-"+unit+".db")
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait})
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(bucket)
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(openError(path, err), db.Close())
+	}
+	return &Store{db: db}, nil
+}
+
+func openError(path string, err error) error {
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fault.Fatal(fmt.Errorf("checkpoint %s is held by another process", path),
+			"stop the other connector or set another CONNECTOR_DATA_DIR")
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return fault.Fatal(fmt.Errorf("checkpoint %s is damaged: %w", path, err),
+			"restore it from a backup, or move it away to read every stream again from CONNECTOR_START (rows already published are published again)")
+	}
+	return fault.Fatal(fmt.Errorf("opening checkpoint %s: %w", path, err), "check CONNECTOR_DATA_DIR and its permissions")
+}
+
+// Load implements [checkpoint.Store].
+func (s *Store) Load(ctx context.Context, yield func(checkpoint.Entry) error) error {
+	return s.db.View(func(tx *bolt.Tx) error {
+		c := tx.Bucket(bucket).Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := yield(checkpoint.Entry{Key: string(k), Value: v}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Save implements [checkpoint.Store].
+func (s *Store) Save(ctx context.Context, entries []checkpoint.Entry) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucket)
+		for _, e := range entries {
+			if err := put(b, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("writing checkpoint %s: %w", s.db.Path(), err)
+	}
+	return nil
+}
+
+func put(b *bolt.Bucket, e checkpoint.Entry) error {
+	if e.Value == nil {
+		return b.Delete([]byte(e.Key))
+	}
+	return b.Put([]byte(e.Key), e.Value)
+}
+
+// Close implements [checkpoint.Store].
+func (s *Store) Close() error { return s.db.Close() }

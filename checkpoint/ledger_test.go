@@ -1,0 +1,215 @@
+package checkpoint_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"connector/checkpoint"
+	"connector/sources"
+)
+
+var (
+	t0     = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	prefix = checkpoint.Prefix("hq", sources.Stream{Name: "flow"})
+)
+
+const tick = time.Second
+
+func span(from, to int) sources.Span {
+	return sources.Span{From: t0.Add(time.Duration(from) * time.Second), To: t0.Add(time.Duration(to) * time.Second)}
+}
+
+func rec(id string, created int, rank int64, print string, terminal bool) sources.Record {
+	return sources.Record{ID: id, Created: t0.Add(time.Duration(created) * time.Second), Rank: rank, Print: print, Terminal: terminal}
+}
+
+func TestAdmit(t *testing.T) {
+	type step struct {
+		r    sources.Record
+		want int // revision, 0 for a stale read
+	}
+	tests := []struct {
+		name  string
+		steps []step
+	}{
+		{"same row again", []step{{rec("a", 1, 1, "p", false), 1}, {rec("a", 1, 1, "p", false), 0}}},
+		{"next version", []step{{rec("a", 1, 1, "p", false), 1}, {rec("a", 1, 2, "q", false), 2}, {rec("a", 1, 2, "q", false), 0}}},
+		{"same rank, new print", []step{{rec("a", 1, 1, "p", false), 1}, {rec("a", 1, 1, "q", false), 2}}},
+		{"older rank", []step{{rec("a", 1, 2, "q", false), 1}, {rec("a", 1, 1, "p", false), 0}}},
+		{"back to the print before", []step{{rec("a", 1, 1, "p", false), 1}, {rec("a", 1, 1, "q", false), 2}, {rec("a", 1, 1, "p", false), 0}}},
+		{"two records", []step{{rec("a", 1, 1, "p", false), 1}, {rec("b", 1, 1, "p", false), 1}}},
+	}
+	for _, tt := range tests {
+		for _, separate := range []bool{false, true} {
+			l := checkpoint.New(prefix, t0, tick)
+			b := l.Begin()
+			for i, s := range tt.steps {
+				got, fresh := b.Admit(s.r, span(0, 10))
+				if got != s.want || fresh != (s.want > 0) {
+					t.Errorf("%s, step %d, separate %v: got revision %d, %v, want %d", tt.name, i, separate, got, fresh, s.want)
+				}
+				if separate {
+					b.Apply()
+					b = l.Begin()
+				}
+			}
+		}
+	}
+}
+
+func TestDeadCountsNoRevision(t *testing.T) {
+	l := checkpoint.New(prefix, t0, tick)
+	b := l.Begin()
+	poison := rec("a", 1, 1, "p", false)
+	if _, fresh := b.Admit(poison, span(0, 10)); !fresh {
+		t.Fatal("got a stale read of an unknown record")
+	}
+	b.Dead(poison)
+	if _, fresh := b.Admit(poison, span(0, 10)); fresh {
+		t.Error("a dead letter would be written twice")
+	}
+	if got, _ := b.Admit(rec("a", 1, 2, "q", false), span(0, 10)); got != 1 {
+		t.Errorf("first published version: got revision %d, want 1", got)
+	}
+}
+
+func TestCover(t *testing.T) {
+	const lateness = 30 * time.Second
+	tests := []struct {
+		name              string
+		spans             []sources.Span
+		seen              int
+		settled, frontier int
+	}{
+		{"nothing yet", nil, 100, -1, -1},
+		{"old range", []sources.Span{span(0, 50)}, 100, 50, 50},
+		{"young range", []sources.Span{span(0, 90)}, 100, 70, 90},
+		{"two that join", []sources.Span{span(0, 50), span(51, 60)}, 100, 60, 60},
+		{"a hole stops both", []sources.Span{span(0, 50), span(52, 60)}, 100, 50, 50},
+		{"read again", []sources.Span{span(0, 90), span(71, 90)}, 100, 70, 90},
+		{"empty span", []sources.Span{span(0, -1)}, 100, -1, -1},
+	}
+	for _, tt := range tests {
+		l := checkpoint.New(prefix, t0, tick)
+		for _, s := range tt.spans {
+			b := l.Begin()
+			b.Cover(s, span(0, tt.seen).To, lateness, tick)
+			b.Apply()
+		}
+		if got, want := l.Settled(), span(0, tt.settled).To; !got.Equal(want) {
+			t.Errorf("%s: settled: got %v, want %v", tt.name, got, want)
+		}
+		if got, want := l.Frontier(), span(0, tt.frontier).To; !got.Equal(want) {
+			t.Errorf("%s: frontier: got %v, want %v", tt.name, got, want)
+		}
+	}
+}
+
+func TestOpenMergesHours(t *testing.T) {
+	l := checkpoint.New(prefix, t0, tick)
+	b := l.Begin()
+	for i, hour := range []int{1, 2, 5, 9} {
+		b.Admit(rec(fmt.Sprint(i), hour*3600+60, 1, "p", hour == 9), span(0, 10*3600))
+	}
+	b.Apply()
+	got := l.Open(t0, span(0, 5*3600+600).To)
+	want := []sources.Span{span(3600, 3*3600), span(5*3600, 5*3600+600)}
+	if !slices.EqualFunc(got, want, func(a, b sources.Span) bool { return a.From.Equal(b.From) && a.To.Equal(b.To) }) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// state is a store in memory, for restoring ledgers.
+type state map[string][]byte
+
+func (s state) save(entries []checkpoint.Entry) {
+	for _, e := range entries {
+		if e.Value == nil {
+			delete(s, e.Key)
+			continue
+		}
+		s[e.Key] = e.Value
+	}
+}
+
+func (s state) ledger(t interface{ Fatal(...any) }) *checkpoint.Ledger {
+	if len(s) == 0 {
+		return checkpoint.New(prefix, t0, tick)
+	}
+	var entries []checkpoint.Entry
+	for k, v := range s {
+		entries = append(entries, checkpoint.Entry{Key: k, Value: v})
+	}
+	l, err := checkpoint.Load(prefix, entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestForgetKeepsWhatIsReadAgain(t *testing.T) {
+	l := checkpoint.New(prefix, t0, tick)
+	disk := state{}
+	commit := func(b *checkpoint.Batch) { disk.save(b.Entries()); b.Apply() }
+	b := l.Begin()
+	b.Admit(rec("old", 10, 1, "p", true), span(0, 3*3600))
+	b.Admit(rec("young", 2*3600+60, 1, "p", true), span(0, 3*3600))
+	b.Cover(span(0, 3*3600), span(0, 9*3600).To, time.Hour, tick)
+	commit(b)
+	b = l.Begin()
+	b.Forget(span(0, 2*3600).To)
+	commit(b)
+	for _, l := range []*checkpoint.Ledger{l, disk.ledger(t)} {
+		b = l.Begin()
+		if _, fresh := b.Admit(rec("young", 2*3600+60, 1, "p", true), span(0, 3*3600)); fresh {
+			t.Error("a record that may be read again was forgotten")
+		}
+		if _, fresh := b.Admit(rec("old", 10, 1, "p", true), span(0, 3*3600)); !fresh {
+			t.Error("a record that is never read again was kept")
+		}
+	}
+}
+
+// TestLedgerPublishesOnce reads random versions of random rows in random
+// windows, losing some commits as a crash would, and checks that each version
+// that was durable was published once, with revisions that count up.
+func TestLedgerPublishesOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		disk, published := state{}, map[string][]int64{}
+		l := disk.ledger(t)
+		latest := map[string]int{}
+		for range rapid.IntRange(1, 30).Draw(t, "commits") {
+			b, staged := l.Begin(), map[string][]int64{}
+			for range rapid.IntRange(0, 8).Draw(t, "rows") {
+				id := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "id")
+				latest[id] += rapid.IntRange(0, 1).Draw(t, "change")
+				v := max(0, latest[id]-rapid.IntRange(0, 2).Draw(t, "stale"))
+				r := rec(id, len(id), int64(v), fmt.Sprint(id, v), false)
+				if rev, fresh := b.Admit(r, span(0, 10)); fresh {
+					staged[id] = append(staged[id], r.Rank)
+					if want := len(published[id]) + len(staged[id]); rev != want {
+						t.Fatalf("record %s: got revision %d, want %d", id, rev, want)
+					}
+				}
+			}
+			if rapid.Bool().Draw(t, "crash") {
+				l = disk.ledger(t)
+				continue
+			}
+			disk.save(b.Entries())
+			b.Apply()
+			for id, versions := range staged {
+				published[id] = append(published[id], versions...)
+			}
+		}
+		for id, versions := range published {
+			if !slices.IsSorted(versions) || len(slices.Compact(slices.Clone(versions))) != len(versions) {
+				t.Fatalf("record %s: published versions %v", id, versions)
+			}
+		}
+	})
+}

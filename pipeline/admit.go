@@ -1,0 +1,128 @@
+package pipeline
+
+import (
+	"errors"
+	"time"
+
+	"connector/checkpoint"
+	"connector/internal/fault"
+	"connector/schema"
+	"connector/sinks"
+	"connector/sources"
+)
+
+// batch is what one chunk changes: messages to publish and the state that
+// remembers them.
+type batch struct {
+	runner  *runner
+	ledger  *checkpoint.Batch
+	events  []schema.Message
+	records []sources.Record // those of events, in the same order
+	dead    []schema.Message
+}
+
+// admit asks the ledger which records are new and turns them into events, or
+// into dead letters when they never can be (invariant 8).
+func (r *runner) admit(records []sources.Record, w sources.Span) *batch {
+	b := &batch{runner: r, ledger: r.ledger.Begin()}
+	r.metrics.rows.Add(float64(len(records)))
+	for _, rec := range records {
+		revision, fresh := b.ledger.Admit(rec, w)
+		if !fresh {
+			r.metrics.stale.Inc()
+			continue
+		}
+		m, err := r.event(rec, revision)
+		if err != nil {
+			b.bury(rec, err)
+			continue
+		}
+		b.events, b.records = append(b.events, m), append(b.records, rec)
+	}
+	return b
+}
+
+// event normalizes and encodes one version of a record. Every error is a reason to
+// bury it.
+func (r *runner) event(rec sources.Record, revision int) (schema.Message, error) {
+	if rec.Fault != nil {
+		return schema.Message{}, rec.Fault
+	}
+	e, err := r.account.Source.Normalize(r.stream, rec)
+	if err != nil {
+		return schema.Message{}, err
+	}
+	e.ID = schema.EventID(r.from.Account, r.from.Stream, rec.ID, rec.Print)
+	e.Record.Revision = revision
+	e.ObservedAt = time.Now().UTC()
+	m, err := e.Message()
+	if err != nil {
+		return schema.Message{}, err
+	}
+	return m, r.commits.fits(m)
+}
+
+// bury makes a dead letter of a record.
+func (b *batch) bury(rec sources.Record, reason error) {
+	b.ledger.Dead(rec)
+	class, ok := fault.Class(reason)
+	if !ok {
+		class = "normalize"
+	}
+	d := schema.DeadLetter{
+		SchemaVersion: schema.Version, Source: b.runner.from, RecordID: rec.ID, Class: class, Reason: reason.Error(),
+		CreatedAt: rec.Created.UTC(), ObservedAt: time.Now().UTC(),
+	}
+	if rec.SHA256 != "" {
+		d.SetTruncatedRaw(rec.Raw, rec.Size, rec.SHA256)
+	} else {
+		d.SetRaw(rec.Raw)
+	}
+	m, err := d.Message()
+	if err == nil {
+		err = b.runner.commits.fits(m)
+	}
+	if err != nil {
+		m = bare(d)
+	}
+	b.dead = append(b.dead, m)
+	b.runner.metrics.dead.WithLabelValues(class).Inc()
+	b.runner.log.Warn("row became a dead letter", "record", rec.ID, "class", class, "reason", reason)
+}
+
+// bare is the dead letter without the row, which some sink could not take;
+// size and digest remain.
+func bare(d schema.DeadLetter) schema.Message {
+	d.Raw, d.RawBase64, d.Truncated = "", "", d.RawBytes > 0
+	m, _ := d.Message() // plain text and numbers always encode
+	return m
+}
+
+// replace turns the events that the sink refuses into dead letters. It
+// returns false when a dead letter itself was refused.
+func (b *batch) replace(rejected *sinks.RejectedError) bool {
+	refused := map[int]error{}
+	for _, m := range rejected.Messages {
+		if m.Dead {
+			return false
+		}
+		refused[m.Index] = m.Err
+	}
+	events, records := b.events, b.records
+	b.events, b.records = nil, nil
+	for i := range events {
+		if err := refused[i]; err != nil {
+			b.bury(records[i], fault.Reject("sink", err))
+			continue
+		}
+		b.events, b.records = append(b.events, events[i]), append(b.records, records[i])
+	}
+	return true
+}
+
+// commit is the sink's view of the batch.
+func (b *batch) commit() sinks.Commit {
+	return sinks.Commit{Events: b.events, Dead: b.dead, State: b.ledger.Entries()}
+}
+
+var errTooLarge = errors.New("larger than the sink takes")

@@ -1,0 +1,101 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"connector/internal/fault"
+	"connector/schema"
+	"connector/sinks"
+)
+
+// shutdownGrace bounds how long a commit in flight may go on after the
+// process was told to stop.
+const shutdownGrace = 8 * time.Second
+
+// committer shares the session of a unit among its streams.
+type committer struct {
+	limits  sinks.Limits
+	log     *slog.Logger
+	metrics *Metrics
+
+	mu      sync.Mutex
+	session sinks.Session
+}
+
+// fits refuses a message that the sink would refuse.
+func (c *committer) fits(m schema.Message) error {
+	size := len(m.Body)
+	for _, a := range m.Attributes() {
+		size += len(a.Name) + len(a.Value)
+	}
+	if limit := c.limits.MaxMessageBytes; limit > 0 && size > limit {
+		return fault.Reject("too_large", fmt.Errorf("message has %d bytes, %w (%d)", size, errTooLarge, limit))
+	}
+	return nil
+}
+
+// commit makes a batch durable and then applies it to the ledger. A transient
+// error is tried again with the same commit until ctx ends; one that is under
+// way when ctx ends is given shutdownGrace to finish.
+func (c *committer) commit(ctx context.Context, b *batch) error {
+	if b.ledger.Empty() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b.runner.status.beat(0)
+	ctx, cancel := grace(ctx, shutdownGrace)
+	defer cancel()
+	again := newRetry()
+	for {
+		began := time.Now()
+		err := c.session.Commit(ctx, b.commit())
+		rejected, isRejected := errors.AsType[*sinks.RejectedError](err)
+		switch {
+		case err == nil:
+			c.metrics.commit.Observe(time.Since(began).Seconds())
+			b.runner.metrics.events.Add(float64(len(b.events)))
+			b.ledger.Apply()
+			return nil
+		case isRejected && b.replace(rejected):
+			continue
+		case isRejected:
+			return sinkFailed{fault.Fatal(err, "the sink refuses even a dead letter: check its size limits and permissions")}
+		case fault.IsFatal(err), errors.Is(err, sinks.ErrFenced):
+			return sinkFailed{err}
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		wait := again.next()
+		c.metrics.commitErrors.Inc()
+		c.log.Warn("commit not durable, trying again", "error", err, "wait", wait.Round(time.Millisecond))
+		if !sleep(ctx, wait) {
+			return ctx.Err()
+		}
+	}
+}
+
+// sinkFailed marks an error that ends every stream.
+type sinkFailed struct{ error }
+
+func (e sinkFailed) Unwrap() error { return e.error }
+
+func isSinkFailure(err error) bool {
+	_, ok := errors.AsType[sinkFailed](err)
+	return ok
+}
+
+// grace returns a context that outlives ctx by d.
+func grace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		sleep(longer, d)
+		cancel()
+	})
+	return longer, func() { stop(); cancel() }
+}

@@ -1,0 +1,192 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"connector/checkpoint"
+	"connector/internal/fault"
+	"connector/pipeline"
+	"connector/schema"
+	"connector/sinks"
+	"connector/sources"
+)
+
+// row is one row of a toy provider; it shows from visible on.
+type row struct {
+	id      string
+	created time.Time
+	visible time.Time
+	changes []time.Time // each is a new version
+	final   bool        // whether the last version is terminal
+	fault   error
+}
+
+// provider is a toy source that answers from its rows and the clock.
+type provider struct {
+	mu      sync.Mutex
+	streams []string
+	rows    map[string][]row
+	scans   []scan
+	fail    func(stream string, n int) error // n counts the scans of the stream from 1
+}
+
+type scan struct {
+	stream string
+	at     time.Time
+	window sources.Span
+}
+
+func (p *provider) Streams() []sources.Stream {
+	var list []sources.Stream
+	for _, s := range p.streams {
+		list = append(list, sources.Stream{Name: s, Tick: time.Second, MaxWindow: time.Hour})
+	}
+	return list
+}
+
+func (p *provider) Now(context.Context) (time.Time, error) { return time.Now(), nil }
+
+func (p *provider) Scan(_ context.Context, s sources.Stream, w sources.Span) iter.Seq2[sources.Chunk, error] {
+	return func(yield func(sources.Chunk, error) bool) {
+		p.mu.Lock()
+		p.scans = append(p.scans, scan{s.Name, time.Now(), w})
+		n := len(p.of(s.Name))
+		p.mu.Unlock()
+		if p.fail != nil {
+			if err := p.fail(s.Name, n); err != nil {
+				yield(sources.Chunk{}, err)
+				return
+			}
+		}
+		yield(sources.Chunk{Records: p.records(s.Name, w), Proven: w}, nil)
+	}
+}
+
+func (p *provider) of(stream string) []scan {
+	return slices.DeleteFunc(slices.Clone(p.scans), func(s scan) bool { return s.stream != stream })
+}
+
+func (p *provider) records(stream string, w sources.Span) []sources.Record {
+	var list []sources.Record
+	now := time.Now()
+	for _, r := range p.rows[stream] {
+		if !w.Contains(r.created) || r.visible.After(now) {
+			continue
+		}
+		version := 1
+		for _, at := range r.changes {
+			if !at.After(now) {
+				version++
+			}
+		}
+		raw := fmt.Sprintf(`{"id":%q,"v":%d}`, r.id, version)
+		list = append(list, sources.Record{
+			ID: r.id, Created: r.created, Rank: int64(version), Print: fmt.Sprint(version), Raw: []byte(raw), Fault: r.fault,
+			Terminal: r.final && version == len(r.changes)+1,
+		})
+	}
+	return list
+}
+
+func (p *provider) Normalize(s sources.Stream, r sources.Record) (schema.Event, error) {
+	return schema.Event{
+		SchemaVersion: schema.Version, Source: schema.Source{System: "toy", Account: "a", Stream: s.Name},
+		Record: schema.Record{ID: r.ID, Version: r.Print, Terminal: r.Terminal}, Channel: schema.SMS, Status: schema.Pending,
+		CreatedAt: r.Created, Section: map[string]any{"toy": string(r.Raw)},
+	}, nil
+}
+
+// memory is a sink that keeps the commit contract in memory. It outlives the
+// pipelines that use it, as a broker would.
+type memory struct {
+	mu     sync.Mutex
+	state  map[string][]byte
+	events []schema.Message
+	dead   []schema.Message
+	limits sinks.Limits
+	fail   func(n int, c sinks.Commit) error // n counts the commits from 1
+	n      int
+}
+
+func (m *memory) Open(context.Context, string) (sinks.Session, error) { return m, nil }
+func (m *memory) Guarantee() sinks.Guarantee                          { return "memory" }
+func (m *memory) Close() error                                        { return nil }
+func (m *memory) Limits() sinks.Limits                                { return m.limits }
+
+func (m *memory) Recover(_ context.Context, yield func(checkpoint.Entry) error) error {
+	for _, k := range slices.Sorted(maps.Keys(m.state)) {
+		if err := yield(checkpoint.Entry{Key: k, Value: m.state[k]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *memory) Commit(ctx context.Context, c sinks.Commit) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.n++
+	if m.fail != nil {
+		if err := m.fail(m.n, c); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.events = append(m.events, c.Events...)
+	m.dead = append(m.dead, c.Dead...)
+	if m.state == nil {
+		m.state = map[string][]byte{}
+	}
+	for _, e := range c.State {
+		if e.Value == nil {
+			delete(m.state, e.Key)
+			continue
+		}
+		m.state[e.Key] = e.Value
+	}
+	return nil
+}
+
+// versions lists record/version of every event, in order of publication.
+func (m *memory) versions() []string {
+	var list []string
+	for _, e := range m.events {
+		list = append(list, e.RecordID)
+	}
+	return list
+}
+
+func options(p *provider, sink sinks.Sink) pipeline.Options {
+	return pipeline.Options{
+		Accounts: []pipeline.Account{{
+			System: "toy", Name: "a", Source: p, Poll: 10 * time.Second, Lag: 5 * time.Second, Lateness: time.Minute, GiveUp: time.Hour,
+		}},
+		Sink: sink, Start: func(now time.Time) time.Time { return now.Add(-3 * time.Hour) },
+		Log: slog.New(slog.DiscardHandler), Metrics: pipeline.NewMetrics(prometheus.NewRegistry()),
+	}
+}
+
+// runFor runs a pipeline until d has passed and returns what Run returned.
+func runFor(t *testing.T, opts pipeline.Options, d time.Duration) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	return pipeline.New(opts).Run(ctx)
+}
+
+var errTransient = errors.New("provider has a cold")
+
+func fatal() error { return fault.Fatal(errors.New("key refused"), "set A_KEY") }

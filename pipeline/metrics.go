@@ -1,0 +1,56 @@
+package pipeline
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"connector/schema"
+)
+
+// Metrics are the pipeline's Prometheus metrics.
+type Metrics struct {
+	rows, events, stale, dead, errors *prometheus.CounterVec
+	frontier                          *prometheus.GaugeVec
+	commit                            prometheus.Histogram
+	commitErrors                      prometheus.Counter
+}
+
+// NewMetrics registers the metrics with reg.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	f := promauto.With(reg)
+	counter := func(name, help string, more ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Namespace: "connector", Name: name, Help: help},
+			append([]string{"system", "account", "stream"}, more...))
+	}
+	return &Metrics{
+		rows:   counter("rows_read_total", "Rows read, repeated reads included."),
+		events: counter("events_published_total", "Events committed."),
+		stale:  counter("stale_reads_total", "Rows read again without a change."),
+		dead:   counter("dead_letters_total", "Rows that can never become an event.", "class"),
+		errors: counter("read_errors_total", "Readings that stopped with an error and were tried again."),
+		frontier: f.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "connector", Name: "frontier_timestamp_seconds", Help: "Provider time up to which the stream was read, Unix seconds.",
+		}, []string{"system", "account", "stream"}),
+		commit: f.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "connector", Name: "commit_seconds", Help: "Time of successful commits.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}),
+		commitErrors: f.NewCounter(prometheus.CounterOpts{
+			Namespace: "connector", Name: "commit_errors_total", Help: "Commits that were not durable and were tried again.",
+		}),
+	}
+}
+
+// streamMetrics are the metrics of one stream.
+type streamMetrics struct {
+	rows, events, stale, errors prometheus.Counter
+	dead                        *prometheus.CounterVec
+	frontier                    prometheus.Gauge
+}
+
+func (m *Metrics) stream(s schema.Source) *streamMetrics {
+	l := prometheus.Labels{"system": s.System, "account": s.Account, "stream": s.Stream}
+	return &streamMetrics{
+		rows: m.rows.With(l), events: m.events.With(l), stale: m.stale.With(l), errors: m.errors.With(l),
+		dead: m.dead.MustCurryWith(l), frontier: m.frontier.With(l),
+	}
+}

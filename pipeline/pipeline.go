@@ -1,0 +1,148 @@
+// Package pipeline moves records from sources to a sink: it plans windows,
+// asks the ledger what is new, and commits events with the state that
+// remembers them.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"connector/checkpoint"
+	"connector/internal/fault"
+	"connector/schema"
+	"connector/sinks"
+	"connector/sources"
+)
+
+// Unit names the only unit of a file checkpoint.
+const Unit = "u0"
+
+// Account is one configured account and how to read it.
+type Account struct {
+	System, Name string
+	Source       sources.Source
+	Poll         time.Duration // time from one reading of the head to the next
+	Lag          time.Duration // how close to the provider's now a read may go
+	Lateness     time.Duration // how late a row may appear
+	GiveUp       time.Duration // how long a record that is not terminal is read again
+}
+
+// Options configure a pipeline.
+type Options struct {
+	Accounts []Account
+	Sink     sinks.Sink
+	Start    func(now time.Time) time.Time // where a stream without state begins, given the provider's now
+	Once     bool                          // read up to the provider's now at the start, then end
+	Log      *slog.Logger
+	Metrics  *Metrics
+}
+
+// Pipeline runs all streams of all accounts into one sink.
+type Pipeline struct {
+	opts    Options
+	runners []*runner
+	open    atomic.Bool // whether the sink is open and the ledgers are loaded
+}
+
+// New prepares a pipeline; nothing is started.
+func New(opts Options) *Pipeline {
+	p := &Pipeline{opts: opts}
+	for _, a := range opts.Accounts {
+		shared := &gate{}
+		for _, s := range a.Source.Streams() {
+			from := schema.Source{System: a.System, Account: a.Name, Stream: s.Name}
+			p.runners = append(p.runners, &runner{
+				account: a, stream: s, from: from, gate: shared, start: opts.Start, once: opts.Once,
+				log:     opts.Log.With("account", a.Name, "stream", s.Name),
+				metrics: opts.Metrics.stream(from), status: &status{},
+				retry: newRetry(), prefix: checkpoint.Prefix(a.Name, s),
+			})
+		}
+	}
+	return p
+}
+
+// Run reads until ctx ends, which is not an error; with Once, until every
+// stream has read up to its provider's now. A stream that meets a fatal error
+// stops and the others go on; Run returns the errors once none is left, or at
+// once when the sink fails fatally.
+func (p *Pipeline) Run(ctx context.Context) error {
+	session, err := p.opts.Sink.Open(ctx, Unit)
+	if err != nil {
+		return err
+	}
+	shared := &committer{session: session, limits: session.Limits(), log: p.opts.Log, metrics: p.opts.Metrics}
+	if err := p.recover(ctx, session); err != nil {
+		return errors.Join(err, session.Close())
+	}
+	p.open.Store(true)
+	defer p.open.Store(false)
+	return errors.Join(p.runAll(ctx, shared), session.Close())
+}
+
+func (p *Pipeline) runAll(ctx context.Context, shared *committer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var group sync.WaitGroup
+	errs := make([]error, len(p.runners))
+	for i, r := range p.runners {
+		r.commits = shared
+		group.Go(func() {
+			errs[i] = r.run(ctx)
+			r.status.end(errs[i])
+			if isSinkFailure(errs[i]) {
+				cancel()
+			}
+		})
+	}
+	group.Wait()
+	return distinct(errs)
+}
+
+// recover loads the ledgers. State of streams that are not configured is left alone.
+func (p *Pipeline) recover(ctx context.Context, session sinks.Session) error {
+	state := map[string][]checkpoint.Entry{}
+	err := session.Recover(ctx, func(e checkpoint.Entry) error {
+		prefix := streamPrefix(e.Key)
+		state[prefix] = append(state[prefix], checkpoint.Entry{Key: e.Key, Value: append([]byte{}, e.Value...)})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading checkpoint: %w", err)
+	}
+	for _, r := range p.runners {
+		if len(state[r.prefix]) == 0 {
+			continue
+		}
+		if r.ledger, err = checkpoint.Load(r.prefix, state[r.prefix]); err != nil {
+			return fault.Fatal(err, "restore the checkpoint from a backup; it is not read as a new stream, which would publish everything again")
+		}
+	}
+	return nil
+}
+
+// streamPrefix returns the part of a state key that names its stream.
+func streamPrefix(key string) string {
+	_, rest, _ := strings.Cut(key, "/")
+	stream, _, _ := strings.Cut(rest, "/")
+	return key[:len(key)-len(rest)] + stream + "/"
+}
+
+// distinct joins errors that say different things.
+func distinct(errs []error) error {
+	var out []error
+	said := map[string]bool{}
+	for _, err := range errs {
+		if err != nil && !said[err.Error()] {
+			said[err.Error()] = true
+			out = append(out, err)
+		}
+	}
+	return errors.Join(out...)
+}

@@ -1,0 +1,238 @@
+package pipeline_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"connector/internal/fault"
+	"connector/pipeline"
+	"connector/schema"
+	"connector/sinks"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func at(d time.Duration) time.Time { return time.Now().Add(d) }
+
+func TestRunPublishesEachVersionOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {
+			{id: "old", created: at(-2 * time.Hour)},
+			{id: "before start", created: at(-4 * time.Hour)},
+			{id: "late", created: at(-20 * time.Second), visible: at(25 * time.Second)},
+			{id: "new", created: at(30 * time.Second), visible: at(30 * time.Second)},
+			{id: "changes young", created: at(-10 * time.Second), changes: []time.Time{at(15 * time.Second), at(40 * time.Second)}, final: true},
+			{id: "changes old", created: at(-30 * time.Minute), changes: []time.Time{at(5 * time.Minute)}, final: true},
+		}}}
+		sink := &memory{}
+		if err := runFor(t, options(p, sink), 10*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		got := sink.versions()
+		slices.Sort(got)
+		want := []string{"changes old", "changes old", "changes young", "changes young", "changes young", "late", "new", "old"}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestRestartPublishesNothingAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {{id: "young", created: at(-10 * time.Second)}, {id: "old", created: at(-2 * time.Hour)}}}}
+		sink := &memory{}
+		for range 3 {
+			if err := runFor(t, options(p, sink), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(3 * time.Minute)
+		}
+		if got, want := sink.versions(), []string{"old", "young"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// A row that shows up while the connector is down, in a range that was read
+// when it was young, must not be lost.
+func TestLateRowDuringOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {{id: "late", created: at(20 * time.Second), visible: at(70 * time.Second)}}}}
+		sink := &memory{}
+		for range 2 {
+			if err := runFor(t, options(p, sink), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Hour)
+		}
+		if got, want := sink.versions(), []string{"late"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestOnceReadsUpToItsStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {
+			{id: "just before", created: at(0)},
+			{id: "after", created: at(20 * time.Second), visible: at(0)},
+		}}}
+		sink := &memory{}
+		opts := options(p, sink)
+		opts.Once = true
+		if err := pipeline.New(opts).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := sink.versions(), []string{"just before"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if got, limit := time.Since(began), 10*time.Second; got > limit {
+			t.Errorf("took %v, want at most %v", got, limit)
+		}
+	})
+}
+
+func TestTransientErrorsLoseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{
+			streams: []string{"s"}, rows: map[string][]row{"s": {{id: "a", created: at(-2 * time.Hour)}, {id: "b", created: at(-time.Minute)}}},
+			fail: func(_ string, n int) error {
+				if n%3 != 0 {
+					return errTransient
+				}
+				return nil
+			},
+		}
+		sink := &memory{fail: func(n int, _ sinks.Commit) error {
+			if n%2 == 1 {
+				return errTransient
+			}
+			return nil
+		}}
+		if err := runFor(t, options(p, sink), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := sink.versions(), []string{"a", "b"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func TestFatalStopsOneStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{
+			streams: []string{"bad", "good"}, rows: map[string][]row{"good": {{id: "a", created: at(-time.Minute)}}},
+			fail: func(s string, _ int) error {
+				if s == "bad" {
+					return fatal()
+				}
+				return nil
+			},
+		}
+		sink := &memory{}
+		pipe := pipeline.New(options(p, sink))
+		done := make(chan error)
+		go func() { done <- pipe.Run(t.Context()) }()
+		time.Sleep(time.Minute)
+		if !pipe.Ready() || !pipe.Alive() {
+			t.Errorf("got ready %v, alive %v, want both", pipe.Ready(), pipe.Alive())
+		}
+		if got := pipe.Streams(); !got[0].Stopped || !strings.Contains(got[0].Error, "set A_KEY") || got[1].Stopped {
+			t.Errorf("streams: got %+v, want the first stopped with its remedy", got)
+		}
+		if got, want := sink.versions(), []string{"a"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		p.fail = func(string, int) error { return fatal() }
+		err := <-done
+		if !fault.IsFatal(err) || pipe.Ready() {
+			t.Errorf("all stopped: got %v, ready %v, want the fatal error, not ready", err, pipe.Ready())
+		}
+	})
+}
+
+func TestThrottleHoldsTheAccount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s", "t"}, fail: func(s string, n int) error {
+			if s == "s" && n == 4 {
+				return fault.Throttled(5*time.Minute, errTransient)
+			}
+			return nil
+		}}
+		began := time.Now()
+		if err := runFor(t, options(p, &memory{}), 20*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		scans := p.of("t")
+		longest := time.Duration(0)
+		for i := 1; i < len(scans); i++ {
+			longest = max(longest, scans[i].at.Sub(scans[i-1].at))
+		}
+		if longest < 4*time.Minute+50*time.Second || longest > 5*time.Minute+10*time.Second {
+			t.Errorf("longest pause of the other stream: got %v, want about 5m", longest)
+		}
+		if got := time.Since(began); got != 20*time.Minute {
+			t.Errorf("ended after %v", got)
+		}
+	})
+}
+
+func TestPoisonBecomesDeadLetterOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {
+			{id: "good 1", created: at(-time.Minute)},
+			{id: "poison", created: at(-time.Minute), fault: fault.Reject("decode", errors.New("not an object"))},
+			{id: "good 2", created: at(-time.Minute)},
+			{id: "refused", created: at(-time.Minute)},
+			{id: "huge" + strings.Repeat("!", 2000), created: at(-time.Minute)},
+		}}}
+		sink := &memory{limits: sinks.Limits{MaxMessageBytes: 2000}, fail: func(_ int, c sinks.Commit) error {
+			i := slices.IndexFunc(c.Events, func(m schema.Message) bool { return m.RecordID == "refused" })
+			if i >= 0 {
+				return &sinks.RejectedError{Messages: []sinks.Rejection{{Index: i, Err: errors.New("no")}}}
+			}
+			return nil
+		}}
+		if err := runFor(t, options(p, sink), 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := sink.versions(), []string{"good 1", "good 2"}; !slices.Equal(got, want) {
+			t.Errorf("events: got %q, want %q", got, want)
+		}
+		var classes []string
+		for _, m := range sink.dead {
+			_, class, _ := strings.Cut(string(m.Body), `"class":"`)
+			class, _, _ = strings.Cut(class, `"`)
+			classes = append(classes, class)
+		}
+		if got, want := fmt.Sprint(classes), "[decode too_large sink]"; got != want {
+			t.Errorf("dead letters: got %s, want %s", got, want)
+		}
+	})
+}
+
+func TestFencedStopsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s", "t"}}
+		err := runFor(t, options(p, &memory{fail: func(int, sinks.Commit) error { return sinks.ErrFenced }}), time.Hour)
+		if !errors.Is(err, sinks.ErrFenced) {
+			t.Errorf("got %v, want ErrFenced", err)
+		}
+	})
+}
+
+func TestDamagedCheckpointIsRefused(t *testing.T) {
+	sink := &memory{state: map[string][]byte{"a/s/h": {9}}}
+	err := pipeline.New(options(&provider{streams: []string{"s"}}, sink)).Run(t.Context())
+	if !fault.IsFatal(err) || !strings.Contains(err.Error(), "restore the checkpoint") {
+		t.Errorf("got %v, want a fatal error with a remedy", err)
+	}
+}

@@ -1,0 +1,108 @@
+package pipeline
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"connector/schema"
+)
+
+// scanPatience is how long a stream may read without a sign of life: longer
+// than any timeout of a request.
+const scanPatience = 10 * time.Minute
+
+// status is what one stream shows to the outside.
+type status struct {
+	mu       sync.Mutex
+	deadline time.Time // of the next sign of life; zero when none is due
+	worked   bool      // whether a reading ever succeeded
+	err      error     // of the latest reading
+	stopped  bool
+}
+
+// beat says that the next sign of life comes within d; 0 for no limit.
+func (s *status) beat(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadline = time.Time{}
+	if d > 0 {
+		s.deadline = time.Now().Add(d)
+	}
+}
+
+// sleep is like the function, and says so.
+func (s *status) sleep(ctx context.Context, d time.Duration) bool {
+	s.beat(max(d, 0) + scanPatience)
+	return sleep(ctx, d)
+}
+
+func (s *status) good() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.worked, s.err = true, nil
+}
+
+func (s *status) bad(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func (s *status) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped, s.deadline = true, time.Time{}
+	if err != nil {
+		s.err = err
+	}
+}
+
+// StreamStatus is the state of one stream at one moment.
+type StreamStatus struct {
+	Source  schema.Source `json:"source"`
+	Stopped bool          `json:"stopped"`         // after a fatal error, or at the end
+	Error   string        `json:"error,omitempty"` // of the latest reading
+}
+
+// Streams returns the state of every stream.
+func (p *Pipeline) Streams() []StreamStatus {
+	list := make([]StreamStatus, 0, len(p.runners))
+	for _, r := range p.runners {
+		r.status.mu.Lock()
+		s := StreamStatus{Source: r.from, Stopped: r.status.stopped}
+		if r.status.err != nil {
+			s.Error = r.status.err.Error()
+		}
+		r.status.mu.Unlock()
+		list = append(list, s)
+	}
+	return list
+}
+
+// Alive reports whether every running stream gave a sign of life in time. It
+// does not depend on providers or the sink.
+func (p *Pipeline) Alive() bool {
+	for _, r := range p.runners {
+		r.status.mu.Lock()
+		late := !r.status.deadline.IsZero() && time.Now().After(r.status.deadline)
+		r.status.mu.Unlock()
+		if late {
+			return false
+		}
+	}
+	return true
+}
+
+// Ready reports whether the sink is open and some stream is not stopped.
+func (p *Pipeline) Ready() bool {
+	if !p.open.Load() {
+		return false
+	}
+	for _, s := range p.Streams() {
+		if !s.Stopped {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,160 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"connector/checkpoint"
+	"connector/internal/fault"
+	"connector/schema"
+	"connector/sinks"
+	"connector/sources"
+)
+
+// runner moves the records of one stream. Between two readings it holds
+// nothing but the ledger.
+type runner struct {
+	account Account
+	stream  sources.Stream
+	from    schema.Source
+	prefix  string
+	start   func(now time.Time) time.Time
+	once    bool
+
+	ledger  *checkpoint.Ledger // nil until the first reading of a new stream
+	watched time.Time          // provider's time at the latest reading of open records
+	commits *committer
+	gate    *gate
+	retry   *retry
+	log     *slog.Logger
+	metrics *streamMetrics
+	status  *status
+}
+
+// run reads the stream again and again until ctx ends or a fatal error.
+func (r *runner) run(ctx context.Context) error {
+	if r.once && !r.outwaitLag(ctx) {
+		return nil
+	}
+	for {
+		wait := r.account.Poll
+		switch err := r.pass(ctx); {
+		case err == nil && r.once:
+			return nil
+		case err == nil:
+			r.retry.reset()
+			r.status.good()
+		case ctx.Err() != nil:
+			return nil
+		case fault.IsFatal(err), errors.Is(err, sinks.ErrFenced):
+			r.log.Error("stream stopped", "error", err)
+			return fmt.Errorf("%s: %w", r.from, err)
+		default:
+			wait = r.failed(err)
+		}
+		if !r.status.sleep(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// outwaitLag waits until what the provider calls now may be read.
+func (r *runner) outwaitLag(ctx context.Context) bool {
+	return r.status.sleep(ctx, r.account.Lag+r.stream.Tick)
+}
+
+// failed notes a transient error and returns how long to wait.
+func (r *runner) failed(err error) time.Duration {
+	wait := r.retry.next()
+	if after, throttled := fault.RetryAfter(err); throttled {
+		wait = max(wait, after)
+		r.gate.shut(wait)
+	}
+	r.metrics.errors.Inc()
+	r.status.bad(err)
+	r.log.Warn("reading stopped, trying again", "error", err, "wait", wait.Round(time.Millisecond))
+	return wait
+}
+
+// pass reads everything between what is settled and the head, oldest first,
+// and from time to time the older records that may still change.
+func (r *runner) pass(ctx context.Context) error {
+	if !r.gate.wait(ctx, r.status) {
+		return ctx.Err()
+	}
+	now, err := r.account.Source.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("asking %s for its time: %w", r.from, err)
+	}
+	if r.ledger == nil {
+		r.ledger = checkpoint.New(r.prefix, r.start(now).Truncate(r.stream.Tick), r.stream.Tick)
+	}
+	head := now.Add(-r.account.Lag).Truncate(r.stream.Tick)
+	for w := r.window(head); !w.Empty(); w = r.next(w, head) {
+		if err := r.read(ctx, w, now); err != nil {
+			return err
+		}
+	}
+	return r.watch(ctx, now)
+}
+
+// window returns the first window between what is settled and the head.
+func (r *runner) window(head time.Time) sources.Span {
+	return r.next(sources.Span{To: r.ledger.Settled()}, head)
+}
+
+// next returns the window after w, cut at the stream's longest, or an empty
+// one when the head is reached.
+func (r *runner) next(w sources.Span, head time.Time) sources.Span {
+	from, to := w.To.Add(r.stream.Tick), head
+	if limit := r.stream.MaxWindow; limit > 0 && from.Add(limit).Before(to) {
+		to = from.Add(limit)
+	}
+	return sources.Span{From: from, To: to}
+}
+
+// watch reads the hours again that hold records which may still change, once
+// per lateness, and forgets what is given up (see Account.GiveUp).
+func (r *runner) watch(ctx context.Context, now time.Time) error {
+	if r.once || now.Sub(r.watched) < r.account.Lateness {
+		return nil
+	}
+	horizon := now.Add(-r.account.GiveUp).Truncate(r.stream.Tick)
+	for _, open := range r.ledger.Open(horizon, r.ledger.Settled()) {
+		first := sources.Span{To: open.From.Add(-r.stream.Tick)}
+		for w := r.next(first, open.To); !w.Empty(); w = r.next(w, open.To) {
+			if err := r.read(ctx, w, now); err != nil {
+				return err
+			}
+		}
+	}
+	b := r.ledger.Begin()
+	b.Forget(horizon)
+	if err := r.commits.commit(ctx, &batch{runner: r, ledger: b}); err != nil {
+		return err
+	}
+	r.watched = now
+	return nil
+}
+
+// read moves the records of one window, chunk by chunk: admit what is new,
+// commit it, and let coverage follow (invariants 3, 4 and 5).
+func (r *runner) read(ctx context.Context, w sources.Span, now time.Time) error {
+	r.status.beat(scanPatience)
+	for chunk, err := range r.account.Source.Scan(ctx, r.stream, w) {
+		if err != nil {
+			return fmt.Errorf("reading %s of %s: %w", w, r.from, err)
+		}
+		b := r.admit(chunk.Records, w)
+		b.ledger.Cover(chunk.Proven, now, r.account.Lateness, r.stream.Tick)
+		if err := r.commits.commit(ctx, b); err != nil {
+			return err
+		}
+		r.status.beat(scanPatience)
+	}
+	r.metrics.frontier.Set(float64(r.ledger.Frontier().UnixMilli()) / 1000)
+	return nil
+}

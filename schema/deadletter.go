@@ -1,0 +1,89 @@
+package schema
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json"
+)
+
+// DeadLetterSchema is the CloudEvents dataschema of dead letters.
+const DeadLetterSchema = "urn:connector:schema:delivery-deadletter:1"
+
+// DeadLetterType is the CloudEvents type of dead letters.
+const DeadLetterType = "delivery.deadletter"
+
+// DeadLetter is a row that can never become an event, with the reason and
+// what is kept of the row.
+type DeadLetter struct {
+	SchemaVersion string    `json:"schemaVersion"`
+	Source        Source    `json:"source"`
+	RecordID      string    `json:"recordId"` // the provider's id, or "sha256:<hex>" of a row without one
+	Class         string    `json:"class"`    // short stable word, such as "decode" or "too_large"
+	Reason        string    `json:"reason"`
+	CreatedAt     time.Time `json:"createdAt,omitzero"` // the row's, where it could be read; UTC
+	ObservedAt    time.Time `json:"observedAt"`         // UTC
+	Raw           string    `json:"raw,omitzero"`       // the row as given, when it is UTF-8
+	RawBase64     string    `json:"rawBase64,omitzero"` // the row as given, when it is not UTF-8
+	RawBytes      int64     `json:"rawBytes"`           // size of the whole row
+	RawSHA256     string    `json:"rawSha256"`          // hex, of the whole row
+	Truncated     bool      `json:"truncated"`          // whether raw holds only the beginning of the row
+}
+
+// MaxDeadLetterRaw bounds, in bytes, what a dead letter keeps of a row.
+const MaxDeadLetterRaw = 256 << 10
+
+// SetRaw stores the row, cut at [MaxDeadLetterRaw].
+func (d *DeadLetter) SetRaw(raw []byte) {
+	sum := sha256.Sum256(raw)
+	d.SetTruncatedRaw(raw, int64(len(raw)), hex.EncodeToString(sum[:]))
+}
+
+// SetTruncatedRaw stores the beginning of a row whose size in bytes and hex
+// SHA-256 are known.
+func (d *DeadLetter) SetTruncatedRaw(head []byte, size int64, sha string) {
+	head = head[:min(len(head), MaxDeadLetterRaw)]
+	d.RawBytes, d.RawSHA256, d.Truncated = size, sha, int64(len(head)) < size
+	if d.Truncated {
+		head = wholeRunes(head)
+	}
+	if utf8.Valid(head) {
+		d.Raw = string(head)
+		return
+	}
+	d.RawBase64 = base64.StdEncoding.EncodeToString(head)
+}
+
+// wholeRunes drops a rune that a cut left incomplete at the end of b.
+func wholeRunes(b []byte) []byte {
+	for i := 1; i <= utf8.UTFMax && i <= len(b); i++ {
+		if tail := b[len(b)-i:]; utf8.RuneStart(tail[0]) {
+			if !utf8.FullRune(tail) {
+				return b[:len(b)-i]
+			}
+			break
+		}
+	}
+	return b
+}
+
+// Message encodes d. Its id is deterministic over account, stream, record id
+// and the raw row.
+func (d *DeadLetter) Message() (Message, error) {
+	body, err := json.Marshal(d, json.Deterministic(true))
+	if err != nil {
+		return Message{}, fmt.Errorf("encoding dead letter of record %q of %s: %w", d.RecordID, d.Source, err)
+	}
+	at := d.CreatedAt
+	if at.IsZero() {
+		at = d.ObservedAt
+	}
+	return Message{
+		ID:   digest("deadletter", d.Source.Account, d.Source.Stream, d.RecordID, d.RawSHA256),
+		Type: DeadLetterType, Source: d.Source, RecordID: d.RecordID, Time: at, DataSchema: DeadLetterSchema, Body: body,
+	}, nil
+}

@@ -1,0 +1,108 @@
+// Package schema defines what consumers read: the delivery event and the dead
+// letter, their JSON Schema, and the CloudEvents 1.0 message that carries them.
+package schema
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Version is the schema version of the events this package writes.
+const Version = "1.0"
+
+// DataSchema is the CloudEvents dataschema of events; it is the $id of v1.json.
+const DataSchema = "urn:connector:schema:delivery-event:1"
+
+// Channel is how the provider delivers.
+type Channel string
+
+// The channels of schema version 1.
+const (
+	Webhook Channel = "webhook"
+	SMS     Channel = "sms"
+)
+
+// Status is what became of a delivery, the same words for every provider.
+type Status string
+
+// The statuses of schema version 1.
+const (
+	Pending   Status = "pending"   // the provider still works on it
+	Delivered Status = "delivered" // accepted by the receiver
+	Failed    Status = "failed"    // given up or refused, as of this version
+	Unknown   Status = "unknown"   // the provider does not say
+)
+
+// Source names where a record was read.
+type Source struct {
+	System  string `json:"system"`  // kind of provider, such as "ekuaibao"
+	Account string `json:"account"` // name of the account in the configuration
+	Stream  string `json:"stream"`  // query shape, such as a messageType or "sms"
+}
+
+// String returns system/account/stream.
+func (s Source) String() string { return s.System + "/" + s.Account + "/" + s.Stream }
+
+// Record identifies one version of one row of a delivery log.
+type Record struct {
+	ID       string `json:"id"`               // the provider's id of the row
+	Revision int    `json:"revision"`         // 1 for the first version published of a record, +1 for each next
+	Version  string `json:"version,omitzero"` // the provider's own version, as text; empty where it has none
+	Terminal bool   `json:"terminal"`         // whether the provider will not change the row again
+}
+
+// Event is one normalized version of one record. Times are UTC.
+type Event struct {
+	SchemaVersion  string    `json:"schemaVersion"`
+	Source         Source    `json:"source"`
+	Record         Record    `json:"record"`
+	Channel        Channel   `json:"channel"`
+	Status         Status    `json:"status"`
+	ProviderStatus string    `json:"providerStatus"`     // as given
+	CreatedAt      time.Time `json:"createdAt"`          // when the provider created the row
+	UpdatedAt      time.Time `json:"updatedAt,omitzero"` // when it last changed; zero where the provider does not say
+	ObservedAt     time.Time `json:"observedAt"`         // when the connector read this version
+	// Section holds the provider's own fields under one name, the system's.
+	Section map[string]any `json:",embed"`
+
+	// ID is the CloudEvents id: see [EventID].
+	ID string `json:"-"`
+}
+
+// EventID returns the deterministic id of a record version: hex SHA-256 over
+// account, stream, record id and print, each preceded by its length.
+func EventID(account, stream, recordID, print string) string {
+	return digest("event", account, stream, recordID, print)
+}
+
+func digest(parts ...string) string {
+	h := sha256.New()
+	var n [8]byte
+	for _, p := range parts {
+		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
+		h.Write(n[:])
+		h.Write([]byte(p))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Message encodes e. The only possible error is a Section that is not JSON.
+func (e *Event) Message() (Message, error) {
+	body, err := json.Marshal(e, json.Deterministic(true))
+	if err != nil {
+		return Message{}, fmt.Errorf("encoding event of record %q of %s: %w", e.Record.ID, e.Source, err)
+	}
+	at := e.UpdatedAt
+	if at.IsZero() {
+		at = e.CreatedAt
+	}
+	return Message{
+		ID: e.ID, Type: "delivery." + string(e.Channel) + "." + string(e.Status), Source: e.Source,
+		RecordID: e.Record.ID, Time: at, DataSchema: DataSchema, Body: body,
+	}, nil
+}

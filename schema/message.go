@@ -1,0 +1,43 @@
+package schema
+
+import (
+	"net/url"
+	"time"
+)
+
+// Message is an event or a dead letter ready for a sink: a CloudEvents 1.0
+// event in binary mode. Sinks write Attributes as headers and Body as it is.
+type Message struct {
+	ID         string
+	Type       string // delivery.<channel>.<status> or delivery.deadletter
+	Source     Source
+	RecordID   string
+	Time       time.Time // when the provider created or last changed the record; UTC
+	DataSchema string
+	Body       []byte // JSON
+}
+
+// Attribute is one CloudEvents context attribute, without a protocol's prefix.
+type Attribute struct{ Name, Value string }
+
+// Attributes returns the context attributes, datacontenttype included, in a
+// fixed order. Values may hold any Unicode: a sink encodes them as its
+// protocol binding requires.
+func (m *Message) Attributes() []Attribute {
+	return []Attribute{
+		{"specversion", "1.0"},
+		{"id", m.ID},
+		{"source", "/" + url.PathEscape(m.Source.System) + "/" + url.PathEscape(m.Source.Account) + "/" + url.PathEscape(m.Source.Stream)},
+		{"type", m.Type},
+		{"subject", m.RecordID},
+		{"time", m.Time.UTC().Format(time.RFC3339Nano)},
+		{"dataschema", m.DataSchema},
+		{"datacontenttype", "application/json"},
+	}
+}
+
+// Key orders the versions of one record in partitioned sinks:
+// <account>/<stream>/<record id>.
+func (m *Message) Key() string {
+	return m.Source.Account + "/" + m.Source.Stream + "/" + m.RecordID
+}

@@ -1,0 +1,126 @@
+package schema_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"connector/schema"
+)
+
+func event() schema.Event {
+	return schema.Event{
+		SchemaVersion: schema.Version,
+		Source:        schema.Source{System: "ekuaibao", Account: "hq", Stream: "flow"},
+		Record:        schema.Record{ID: "222", Revision: 1, Version: "4"},
+		Channel:       schema.Webhook, Status: schema.Failed, ProviderStatus: "FAILURE",
+		CreatedAt:  time.UnixMilli(1505372614157).UTC(),
+		UpdatedAt:  time.UnixMilli(1505372614157).UTC(),
+		ObservedAt: time.UnixMilli(1505372620000).UTC(),
+		Section:    map[string]any{"ekuaibao": map[string]any{"state": "FAILURE", "request": map[string]any{"aa": "bb"}}},
+		ID:         schema.EventID("hq", "flow", "222", "p"),
+	}
+}
+
+func TestMessage(t *testing.T) {
+	e := event()
+	m, err := e.Message()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"schemaVersion":"1.0","source":{"system":"ekuaibao","account":"hq","stream":"flow"},` +
+		`"record":{"id":"222","revision":1,"version":"4","terminal":false},"channel":"webhook","status":"failed",` +
+		`"providerStatus":"FAILURE","createdAt":"2017-09-14T07:03:34.157Z","updatedAt":"2017-09-14T07:03:34.157Z",` +
+		`"observedAt":"2017-09-14T07:03:40Z","ekuaibao":{"request":{"aa":"bb"},"state":"FAILURE"}}`
+	if got := string(m.Body); got != want {
+		t.Errorf("body\n got %s\nwant %s", got, want)
+	}
+	if got, want := m.Key(), "hq/flow/222"; got != want {
+		t.Errorf("key: got %s, want %s", got, want)
+	}
+	attrs := map[string]string{}
+	for _, a := range m.Attributes() {
+		attrs[a.Name] = a.Value
+	}
+	for name, want := range map[string]string{
+		"specversion": "1.0", "id": e.ID, "source": "/ekuaibao/hq/flow", "type": "delivery.webhook.failed", "subject": "222",
+		"time": "2017-09-14T07:03:34.157Z", "dataschema": schema.DataSchema, "datacontenttype": "application/json",
+	} {
+		if got := attrs[name]; got != want {
+			t.Errorf("attribute %s: got %q, want %q", name, got, want)
+		}
+	}
+	if err := schema.Validate(m.Body); err != nil {
+		t.Errorf("validate: %v", err)
+	}
+}
+
+func TestValidateRefuses(t *testing.T) {
+	for name, spoil := range map[string]func(*schema.Event){
+		"status not in the list":   func(e *schema.Event) { e.Status = "lost" },
+		"revision zero":            func(e *schema.Event) { e.Record.Revision = 0 },
+		"no record id":             func(e *schema.Event) { e.Record.ID = "" },
+		"time not UTC":             func(e *schema.Event) { e.CreatedAt = e.CreatedAt.In(time.FixedZone("", 8*3600)) },
+		"wrong schema major":       func(e *schema.Event) { e.SchemaVersion = "2.0" },
+		"section of another shape": func(e *schema.Event) { e.Section["ekuaibao"] = "text" },
+	} {
+		e := event()
+		spoil(&e)
+		m, err := e.Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(m.Body); err == nil {
+			t.Errorf("%s: got no error for %s", name, m.Body)
+		}
+	}
+}
+
+func TestEventID(t *testing.T) {
+	base := schema.EventID("a", "s", "r", "p")
+	for name, other := range map[string]string{
+		"account": schema.EventID("b", "s", "r", "p"),
+		"stream":  schema.EventID("a", "t", "r", "p"),
+		"record":  schema.EventID("a", "s", "q", "p"),
+		"print":   schema.EventID("a", "s", "r", "q"),
+		"border":  schema.EventID("as", "", "r", "p"),
+	} {
+		if other == base {
+			t.Errorf("%s does not change the id", name)
+		}
+	}
+	if got, want := schema.EventID("a", "s", "r", "p"), base; got != want || len(got) != 64 {
+		t.Errorf("id: got %s, want %s, 64 digits", got, want)
+	}
+}
+
+func TestDeadLetterRaw(t *testing.T) {
+	big := strings.Repeat("试", schema.MaxDeadLetterRaw/3+10)
+	tests := []struct {
+		name      string
+		raw       string
+		wantRaw   int
+		want64    bool
+		truncated bool
+	}{
+		{"small", `{"id":1}`, 8, false, false},
+		{"not UTF-8", "\xff\xfe", 0, true, false},
+		{"large, cut at a whole rune", big, schema.MaxDeadLetterRaw / 3 * 3, false, true},
+	}
+	for _, tt := range tests {
+		d := schema.DeadLetter{Source: schema.Source{System: "x", Account: "a", Stream: "s"}, RecordID: "1", ObservedAt: time.Unix(1, 0).UTC()}
+		d.SetRaw([]byte(tt.raw))
+		if got := len(d.Raw); got != tt.wantRaw {
+			t.Errorf("%s: got %d bytes of raw, want %d", tt.name, got, tt.wantRaw)
+		}
+		if got := d.RawBase64 != ""; got != tt.want64 {
+			t.Errorf("%s: got base64 %v, want %v", tt.name, got, tt.want64)
+		}
+		if d.Truncated != tt.truncated || d.RawBytes != int64(len(tt.raw)) {
+			t.Errorf("%s: got truncated %v of %d bytes, want %v of %d", tt.name, d.Truncated, d.RawBytes, tt.truncated, len(tt.raw))
+		}
+		if m, err := d.Message(); err != nil || m.Type != schema.DeadLetterType || len(m.ID) != 64 {
+			t.Errorf("%s: message %+v, %v", tt.name, m, err)
+		}
+	}
+}

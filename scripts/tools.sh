@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Installs the pinned command line tools that .ci/run uses, only what is missing, and prints the folder they are in.
+# Go tools are cached in $CONNECTOR_CACHE (default ~/.cache/connector) by the pins below and the Go version that builds
+# them. kcat and shellcheck come from the system: apt-get when it may (root), else a message.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${CONNECTOR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/connector}
+pins="
+github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+sigs.k8s.io/kustomize/kustomize/v5@v5.8.2
+github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
+"
+key=$({ go env GOVERSION; echo "$pins"; cat "$here/nats-cli/go.mod"; } | cksum | cut -d' ' -f1)
+export GOBIN=$cache/bin-$key
+
+for pin in $pins; do
+	name=${pin%@*}
+	name=${name%/v[0-9]}
+	[ -x "$GOBIN/${name##*/}" ] || go install "$pin" >&2
+done
+# nats has a module of its own: it fixes the versions of everything nats is built from.
+[ -x "$GOBIN/nats" ] || (cd "$here/nats-cli" && go install tool >&2)
+
+missing=()
+for name in kcat shellcheck; do
+	command -v "$name" >/dev/null || missing+=("$name")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+		echo "tools.sh: not installed: ${missing[*]}: install them (Debian, Ubuntu: apt-get install ${missing[*]})" >&2
+		exit 1
+	fi
+	{ apt-get -qq update && apt-get -qq -y --no-install-recommends install "${missing[@]}"; } >&2
+fi
+echo "$GOBIN"

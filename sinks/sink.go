@@ -1,0 +1,90 @@
+// Package sinks defines where events go, and the commit that carries them.
+package sinks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"connector/checkpoint"
+	"connector/schema"
+)
+
+// Guarantee is what a sink promises to consumers, in words for logs, checks
+// and status.
+type Guarantee string
+
+// The guarantees a sink can give.
+const (
+	// ExactlyOnceUnlessCrash: no loss; a crash between publishing and saving
+	// the checkpoint publishes again, with the same event ids.
+	ExactlyOnceUnlessCrash Guarantee = "no loss; duplicates (same event id) only after a crash or a lost answer"
+	// DedupedInWindow: as above, and the sink drops a repeated event id inside its window.
+	DedupedInWindow Guarantee = "no loss; repeats are dropped by the broker inside its duplicate window"
+)
+
+// ErrFenced says that a newer owner took the unit; this process must stop.
+var ErrFenced = errors.New("fenced by a newer owner")
+
+// Limits bound what one commit may hold.
+type Limits struct {
+	MaxMessageBytes int // largest Body with its attributes, in bytes; 0 = no limit
+	MaxMessages     int // most events and dead letters in one commit
+}
+
+// Commit is made durable as one, as far as the sink's guarantee goes.
+type Commit struct {
+	Events []schema.Message
+	Dead   []schema.Message
+	State  []checkpoint.Entry
+}
+
+// RejectedError lists every message of a call that the sink can never accept.
+type RejectedError struct{ Messages []Rejection }
+
+// Rejection names one message and says why it was refused.
+type Rejection struct {
+	Dead  bool // whether Index counts in Commit.Dead instead of Commit.Events
+	Index int
+	Err   error
+}
+
+func (e *RejectedError) Error() string {
+	return fmt.Sprintf("%d message(s) rejected by the sink, the first: %v", len(e.Messages), e.Messages[0].Err)
+}
+
+// Sink is a destination. Its methods may be called from several goroutines.
+type Sink interface {
+	// Open takes a unit over: it fences earlier owners and settles doubt.
+	Open(ctx context.Context, unit string) (Session, error)
+	// Guarantee says what was probed, not what was hoped for.
+	Guarantee() Guarantee
+	// Close releases connections, after all sessions are closed.
+	Close() error
+}
+
+// Session is the ownership of one unit. It is not safe for concurrent use.
+type Session interface {
+	Limits() Limits
+	// Recover calls yield for each entry of the unit's state.
+	Recover(ctx context.Context, yield func(checkpoint.Entry) error) error
+	// Commit returns nil when everything is durable. Otherwise the state is
+	// unchanged and the error is ErrFenced, a *RejectedError (call again with
+	// other messages in place of the rejected), marked fatal, or transient
+	// (call again with the same commit). Events are published in order; when
+	// ctx ends it returns promptly.
+	Commit(ctx context.Context, c Commit) error
+	Close() error
+}
+
+// Publisher makes messages durable without state. [Pair] turns one into a
+// Sink. Publish returns nil only when every message was acknowledged, and a
+// *RejectedError only when every message not listed in it was; calling it
+// again after another error may store messages twice where the sink cannot
+// dedupe. It is not safe for concurrent use.
+type Publisher interface {
+	Limits() Limits
+	Guarantee() Guarantee
+	Publish(ctx context.Context, events, dead []schema.Message) error
+	Close() error
+}
