@@ -61,7 +61,7 @@ func decodeRecordName(name string) (uint64, error) {
 func encodeRecord(r record) []byte {
 	b := append(make([]byte, 0, recordSize), encodingVersion)
 	b = appendTime(b, r.at)
-	for _, v := range []uint64{uint64(r.rank), r.print, r.prev} { //nolint:gosec // two's complement, read back as int64
+	for _, v := range []uint64{uint64(r.rank), r.print, r.prev} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	b = binary.BigEndian.AppendUint32(b, r.revision)
@@ -77,7 +77,7 @@ func decodeRecord(b []byte) (record, error) {
 	}
 	return record{
 		at:       timeAt(b[1:]),
-		rank:     int64(binary.BigEndian.Uint64(b[9:])), //nolint:gosec // two's complement, written from int64
+		rank:     int64(binary.BigEndian.Uint64(b[9:])),
 		print:    binary.BigEndian.Uint64(b[17:]),
 		prev:     binary.BigEndian.Uint64(b[25:]),
 		revision: binary.BigEndian.Uint32(b[33:]),
@@ -86,9 +86,9 @@ func decodeRecord(b []byte) (record, error) {
 }
 
 func appendTime(b []byte, t time.Time) []byte {
-	return binary.BigEndian.AppendUint64(b, uint64(t.UnixNano())) //nolint:gosec // two's complement, read back as int64
+	return binary.BigEndian.AppendUint64(b, uint64(t.UnixNano()))
 }
 
 func timeAt(b []byte) time.Time {
-	return time.Unix(0, int64(binary.BigEndian.Uint64(b))).UTC() //nolint:gosec // two's complement, written from int64
+	return time.Unix(0, int64(binary.BigEndian.Uint64(b))).UTC()
 }

@@ -48,7 +48,7 @@ func (r *runner) run(ctx context.Context) error {
 			r.retry.reset()
 			r.status.good()
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end of ctx is how a run ends
 		case fault.IsFatal(err), errors.Is(err, sinks.ErrFenced):
 			r.log.Error("stream stopped", "error", err)
 			return fmt.Errorf("%s: %w", r.from, err)

@@ -109,7 +109,7 @@ func yieldStops(ctx context.Context, open Open) error {
 		calls := 0
 		err := s.Load(ctx, func(checkpoint.Entry) error { calls++; return stop })
 		if !errors.Is(err, stop) || calls != 1 {
-			return fmt.Errorf("got %v after %d calls, want the error after 1", err, calls)
+			return fmt.Errorf("got %w after %d calls, want the error of yield after 1", err, calls)
 		}
 		return nil
 	})

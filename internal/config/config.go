@@ -1,0 +1,144 @@
+// Package config reads the configuration from environment variables, reports
+// everything that is wrong with it at once, and documents every variable.
+//
+// Sections are structs whose tags split_words, default and desc make the
+// variables, their defaults and their documentation. The connector's own
+// section is here; accounts and sinks bring theirs through a [Catalog].
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Connector holds the variables CONNECTOR_….
+type Connector struct {
+	Sources   Sources    `split_words:"true" desc:"Required. The accounts to read: a list of name=kind, or of just name when it is a kind; for example ekuaibao,submail or hq=ekuaibao,otp=submail. Each account reads the variables that begin with its upper-cased name."`
+	Sink      string     `split_words:"true" default:"nats" desc:"Where events go: the name of one of the sinks below."`
+	Start     Start      `split_words:"true" default:"24h" desc:"Where a stream that was never read begins."`
+	DataDir   string     `split_words:"true" default:"data" desc:"Folder of everything the program stores itself."`
+	HTTPAddr  ListenAddr `split_words:"true" default:"127.0.0.1:8080" desc:"Where /healthz, /readyz and /metrics are served."`
+	LogLevel  slog.Level `split_words:"true" default:"info" desc:"Least severe level that is logged."`
+	LogFormat LogFormat  `split_words:"true" default:"text" desc:"How log lines are written."`
+}
+
+// Common holds the variables every account has. A kind sets its defaults in
+// [Source].New.
+type Common struct {
+	PollInterval time.Duration `split_words:"true" desc:"Time from one read of a stream to the next."`
+	Lag          time.Duration `split_words:"true" desc:"How close to the provider's present time a read may go."`
+	Lateness     time.Duration `split_words:"true" desc:"How late a row may appear in the provider's log and still be found."`
+	GiveUp       time.Duration `split_words:"true" desc:"How long a row that may still change is watched."`
+	MaxRowBytes  ByteSize      `split_words:"true" desc:"Largest row; of a larger one a dead letter keeps the beginning, the size and the SHA-256."`
+}
+
+// Shared returns c; a struct that embeds Common is thereby half an [AccountConfig].
+func (c Common) Shared() Common { return c }
+
+func (c Common) validate(v *Faults) {
+	v.Check(c.PollInterval > 0, "POLL_INTERVAL", "must be more than 0")
+	v.Check(c.Lag >= 0, "LAG", "must not be negative")
+	v.Check(c.Lateness > c.Lag, "LATENESS", "must be longer than %s", "LAG")
+	v.Check(c.GiveUp >= c.Lateness, "GIVE_UP", "must be at least %s", "LATENESS")
+	v.Check(c.MaxRowBytes >= KiB && c.MaxRowBytes <= GiB, "MAX_ROW_BYTES", "use a size from 1KiB to 1GiB")
+}
+
+// Section is a pointer to a struct of variables with a common prefix.
+type Section interface {
+	// Validate reports broken rules. Variables at fault have their defaults.
+	Validate(v *Faults)
+}
+
+// AccountConfig is the section of one account; it embeds [Common].
+type AccountConfig interface {
+	Section
+	Shared() Common
+}
+
+// Source is a kind of account.
+type Source struct {
+	Doc string               // what it reads, one sentence
+	New func() AccountConfig // a section with the defaults that are not in tags
+}
+
+// Sink is a destination.
+type Sink struct {
+	Doc string         // what it does, one sentence
+	New func() Section // as in Source; nil for a sink without variables
+}
+
+// Catalog lists what there is to configure, by kind of account and by value of CONNECTOR_SINK.
+type Catalog struct {
+	Sources map[string]Source
+	Sinks   map[string]Sink
+}
+
+// Account is one configured account.
+type Account struct {
+	Name   string
+	Kind   string
+	Common Common
+	Config AccountConfig // what the kind's New made
+}
+
+// Config is a valid configuration.
+type Config struct {
+	Connector Connector
+	Sink      Section   // what New of the chosen sink made; nil for a sink without variables
+	Accounts  []Account // in the order of CONNECTOR_SOURCES; empty after LoadSink
+	Warnings  []string  // for the user, each naming a variable
+
+	settings []Setting
+}
+
+// SourceName is an item of CONNECTOR_SOURCES.
+type SourceName struct{ Name, Kind string }
+
+// Sources is the value of CONNECTOR_SOURCES.
+type Sources []SourceName
+
+var namePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+
+// Decode reads a list of name[=kind]. When it returns an error, s holds the
+// good items, so that their variables are examined too.
+func (s *Sources) Decode(value string) error {
+	*s = nil
+	var faults []string
+	for item := range strings.SplitSeq(value, ",") {
+		name, kind, ok := strings.Cut(strings.TrimSpace(item), "=")
+		if !ok {
+			kind = name
+		}
+		switch {
+		case name == "":
+			faults = append(faults, "has an empty item; separate items with one comma")
+		case !namePattern.MatchString(name):
+			faults = append(faults, fmt.Sprintf("%q is no account name; use a lower-case letter and then at most 62 lower-case letters, digits or _", name))
+		case slices.ContainsFunc(*s, func(other SourceName) bool { return other.Name == name }):
+			faults = append(faults, fmt.Sprintf("names account %q twice", name))
+		default:
+			*s = append(*s, SourceName{name, kind})
+		}
+	}
+	if faults != nil {
+		return errors.New(strings.Join(faults, "; "))
+	}
+	return nil
+}
+
+// String returns the list as Decode reads it.
+func (s Sources) String() string {
+	items := make([]string, len(s))
+	for i, a := range s {
+		items[i] = a.Name + "=" + a.Kind
+	}
+	return strings.Join(items, ",")
+}
+
+// Accepts describes the values of the type.
+func (Sources) Accepts() string { return "a list of name=kind" }

@@ -1,0 +1,299 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	_ "time/tzdata" // zone names are valid on machines without a zone database
+
+	"connector/internal/secret"
+)
+
+// The errors of Decode say what is accepted and never hold the value.
+
+// ByteSize is a number of bytes.
+type ByteSize int64
+
+// Units of [ByteSize].
+const (
+	KiB ByteSize = 1 << (10 * (iota + 1))
+	MiB
+	GiB
+)
+
+var byteUnits = []struct {
+	name string
+	size ByteSize
+}{{"GiB", GiB}, {"MiB", MiB}, {"KiB", KiB}, {"", 1}}
+
+// Decode reads a whole number of bytes, KiB, MiB or GiB.
+func (b *ByteSize) Decode(value string) error {
+	for _, unit := range byteUnits {
+		digits, ok := strings.CutSuffix(value, unit.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(strings.TrimSpace(digits), 10, 63)
+		if err != nil || n > uint64(math.MaxInt64/unit.size) {
+			break
+		}
+		*b = ByteSize(n) * unit.size
+		return nil
+	}
+	return errors.New("use " + b.Accepts())
+}
+
+// String returns the size in the largest unit that divides it.
+func (b ByteSize) String() string {
+	for _, unit := range byteUnits {
+		if b >= unit.size && b%unit.size == 0 {
+			return strconv.FormatInt(int64(b/unit.size), 10) + unit.name
+		}
+	}
+	return strconv.FormatInt(int64(b), 10)
+}
+
+// Accepts describes the values of the type.
+func (ByteSize) Accepts() string { return "a size such as 4MiB, 256KiB or 4194304" }
+
+// URL is the base of an HTTP API, without a trailing slash.
+type URL string
+
+// Decode reads an http or https URL without user, query and fragment.
+func (u *URL) Decode(value string) error {
+	parsed, err := url.Parse(value)
+	switch {
+	case err != nil, parsed.Scheme != "http" && parsed.Scheme != "https", parsed.Hostname() == "":
+		return errors.New("use " + u.Accepts())
+	case parsed.User != nil:
+		return errors.New("must not hold a user or password")
+	case parsed.RawQuery != "" || parsed.ForceQuery || strings.Contains(value, "#"):
+		return errors.New("must not hold a query or fragment (? or #)")
+	}
+	*u = URL(strings.TrimRight(parsed.String(), "/"))
+	return nil
+}
+
+// Accepts describes the values of the type.
+func (URL) Accepts() string { return "a URL that begins with https:// or http://" }
+
+// ListenAddr is the host:port a server listens on; without a host it listens on every interface.
+type ListenAddr string
+
+// Decode reads host:port, where port may be 0 for any free port.
+func (a *ListenAddr) Decode(value string) error {
+	if _, err := splitHostPort(value, 0); err != nil {
+		return errors.New("use " + a.Accepts())
+	}
+	*a = ListenAddr(value)
+	return nil
+}
+
+// Accepts describes the values of the type.
+func (ListenAddr) Accepts() string { return "host:port such as 127.0.0.1:8080 or :8080" }
+
+// HostPorts is a list of servers, each host:port.
+type HostPorts []string
+
+// Decode reads a comma-separated list.
+func (h *HostPorts) Decode(value string) error {
+	items, err := SplitList(value)
+	if err != nil {
+		return err
+	}
+	for _, item := range items {
+		if host, err := splitHostPort(item, 1); err != nil || host == "" {
+			return errors.New("use " + h.Accepts())
+		}
+	}
+	*h = items
+	return nil
+}
+
+// String returns the list as Decode reads it.
+func (h HostPorts) String() string { return strings.Join(h, ",") }
+
+// Accepts describes the values of the type.
+func (HostPorts) Accepts() string { return "a list such as broker-1:9092,broker-2:9092" }
+
+func splitHostPort(value string, lowest uint64) (host string, err error) {
+	host, port, err := net.SplitHostPort(value)
+	if err != nil {
+		return "", err
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n < lowest || strings.ContainsAny(host, " /@") {
+		return "", errors.New("not a host and port")
+	}
+	return host, nil
+}
+
+// TimeZone is a zone of the IANA database, which the program carries.
+type TimeZone struct{ *time.Location }
+
+// Decode reads a zone's name; "Local" is refused because it depends on the machine.
+func (z *TimeZone) Decode(value string) error {
+	loc, err := time.LoadLocation(value)
+	if err != nil || value == "Local" || value == "" {
+		return errors.New("use " + z.Accepts())
+	}
+	z.Location = loc
+	return nil
+}
+
+// Accepts describes the values of the type.
+func (TimeZone) Accepts() string { return "an IANA time zone such as Asia/Shanghai or UTC" }
+
+// Start is the time at which a new stream begins.
+type Start struct {
+	ago time.Duration
+	at  time.Time // takes precedence when set
+}
+
+// Decode reads a duration or an RFC 3339 time.
+func (s *Start) Decode(value string) error {
+	if ago, err := time.ParseDuration(value); err == nil && ago >= 0 {
+		*s = Start{ago: ago}
+		return nil
+	}
+	at, err := time.Parse(time.RFC3339, value)
+	if err != nil || at.Unix() < 0 {
+		return errors.New("use " + s.Accepts())
+	}
+	*s = Start{at: at}
+	return nil
+}
+
+// Time returns the start for a program that begins at now.
+func (s Start) Time(now time.Time) time.Time {
+	if !s.at.IsZero() {
+		return s.at
+	}
+	return now.Add(-s.ago)
+}
+
+// String returns the start as Decode reads it.
+func (s Start) String() string {
+	if !s.at.IsZero() {
+		return s.at.Format(time.RFC3339Nano)
+	}
+	return text(s.ago)
+}
+
+// Accepts describes the values of the type.
+func (Start) Accepts() string {
+	return "a duration back from now such as 24h, or a time such as 2026-01-31T00:00:00Z"
+}
+
+// FileOrText is key material: given as the path of a file or, when it has
+// several lines or holds "-----BEGIN", as the text itself. It prints as the
+// path or masked.
+type FileOrText struct {
+	path string
+	text secret.String
+}
+
+// Text returns the material given as text.
+func Text(text string) FileOrText { return FileOrText{text: secret.New(text)} }
+
+// Decode reads a path or text.
+func (f *FileOrText) Decode(value string) error {
+	if strings.Contains(value, "-----BEGIN") || strings.ContainsAny(value, "\r\n") {
+		*f = Text(value)
+		return nil
+	}
+	*f = FileOrText{path: value}
+	return nil
+}
+
+// IsZero reports whether nothing was given.
+func (f FileOrText) IsZero() bool { return f.path == "" && f.text.IsZero() }
+
+// Bytes returns the material; it reads the file anew each time, so that a
+// rotated one is seen.
+func (f FileOrText) Bytes() ([]byte, error) {
+	if f.path == "" {
+		return []byte(f.text.Reveal()), nil
+	}
+	return readSmall(f.path)
+}
+
+// String returns the path, or the mask of the text.
+func (f FileOrText) String() string {
+	if f.path != "" {
+		return f.path
+	}
+	return f.text.String()
+}
+
+// Accepts describes the values of the type.
+func (FileOrText) Accepts() string { return "the path of a file, or its text" }
+
+// maxFile bounds what is read from a mounted file.
+const maxFile = 1 << 20
+
+// readSmall returns the content of a file of at most maxFile bytes.
+func readSmall(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, err
+	}
+	if len(content) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %v", path, ByteSize(maxFile))
+	}
+	return content, nil
+}
+
+// LogFormat is how log lines are written.
+type LogFormat string
+
+// Choices are the values of the type.
+func (LogFormat) Choices() []string { return []string{"text", "json"} }
+
+// Decode reads one of Choices.
+func (f *LogFormat) Decode(value string) error { return OneOf(f, value, f.Choices()) }
+
+// OneOf sets dst to the one of choices that value names, in any case.
+func OneOf[T ~string](dst *T, value string, choices []string) error {
+	i := slices.IndexFunc(choices, func(c string) bool { return strings.EqualFold(c, value) })
+	if i < 0 {
+		return errors.New("use " + orList(choices))
+	}
+	*dst = T(choices[i])
+	return nil
+}
+
+// SplitList splits a comma-separated list, trims its items, and refuses empty
+// and repeated ones.
+func SplitList(value string) ([]string, error) {
+	items := strings.Split(value, ",")
+	for i := range items {
+		items[i] = strings.TrimSpace(items[i])
+		if items[i] == "" {
+			return nil, errors.New("has an empty item; separate items with one comma")
+		}
+		if slices.Contains(items[:i], items[i]) {
+			return nil, errors.New("names an item twice")
+		}
+	}
+	return items, nil
+}
+
+// orList joins items as "a, b or c".
+func orList(items []string) string {
+	if n := len(items); n > 1 {
+		return strings.Join(items[:n-1], ", ") + " or " + items[n-1]
+	}
+	return strings.Join(items, "")
+}
