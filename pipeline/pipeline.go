@@ -54,11 +54,11 @@ type Pipeline struct {
 func New(opts Options) *Pipeline {
 	p := &Pipeline{opts: opts}
 	for _, a := range opts.Accounts {
-		shared := &gate{}
+		account := &shared{said: map[string]bool{}}
 		for _, s := range a.Source.Streams() {
 			from := schema.Source{System: a.System, Account: a.Name, Stream: s.Name}
 			p.runners = append(p.runners, &runner{
-				account: a, stream: s, from: from, gate: shared, start: opts.Start, once: opts.Once,
+				account: a, stream: s, from: from, shared: account, start: opts.Start, once: opts.Once,
 				log:     opts.Log.With("account", a.Name, "stream", s.Name),
 				metrics: opts.Metrics.stream(from), status: &status{},
 				retry: newRetry(), prefix: checkpoint.Prefix(a.Name, s),

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -21,29 +20,6 @@ func newRetry() *retry {
 func (r *retry) next() time.Duration { return r.policy.NextBackOff() }
 
 func (r *retry) reset() { r.policy.Reset() }
-
-// gate holds back all streams of an account that was throttled.
-type gate struct {
-	mu    sync.Mutex
-	until time.Time
-}
-
-// shut closes the gate for d, or leaves it closed for longer.
-func (g *gate) shut(d time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if until := time.Now().Add(d); until.After(g.until) {
-		g.until = until
-	}
-}
-
-// wait returns when the gate is open, or false when ctx ends.
-func (g *gate) wait(ctx context.Context, s *status) bool {
-	g.mu.Lock()
-	d := time.Until(g.until)
-	g.mu.Unlock()
-	return s.sleep(ctx, d)
-}
 
 // sleep waits for d and returns true, or false when ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {

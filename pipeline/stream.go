@@ -27,7 +27,7 @@ type runner struct {
 	ledger  *checkpoint.Ledger // nil until the first reading of a new stream
 	watched time.Time          // provider's time at the latest reading of open records
 	commits *committer
-	gate    *gate
+	shared  *shared
 	retry   *retry
 	log     *slog.Logger
 	metrics *streamMetrics
@@ -50,8 +50,8 @@ func (r *runner) run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the end of ctx is how a run ends
 		case fault.IsFatal(err), errors.Is(err, sinks.ErrFenced):
-			r.log.Error("stream stopped", "error", err)
-			return fmt.Errorf("%s: %w", r.from, err)
+			r.shared.stop(r.log, err)
+			return fmt.Errorf("account %s: %w", r.account.Name, err)
 		default:
 			wait = r.failed(err)
 		}
@@ -71,7 +71,7 @@ func (r *runner) failed(err error) time.Duration {
 	wait := r.retry.next()
 	if after, throttled := fault.RetryAfter(err); throttled {
 		wait = max(wait, after)
-		r.gate.shut(wait)
+		r.shared.shut(wait)
 	}
 	r.metrics.errors.Inc()
 	r.status.bad(err)
@@ -82,12 +82,12 @@ func (r *runner) failed(err error) time.Duration {
 // pass reads everything between what is settled and the head, oldest first,
 // and from time to time the older records that may still change.
 func (r *runner) pass(ctx context.Context) error {
-	if !r.gate.wait(ctx, r.status) {
+	if !r.shared.wait(ctx, r.status) {
 		return ctx.Err()
 	}
 	now, err := r.account.Source.Now(ctx)
 	if err != nil {
-		return fmt.Errorf("asking %s for its time: %w", r.from, err)
+		return err
 	}
 	if r.ledger == nil {
 		r.ledger = checkpoint.New(r.prefix, r.start(now).Truncate(r.stream.Tick), r.stream.Tick)
@@ -146,7 +146,7 @@ func (r *runner) read(ctx context.Context, w sources.Span, now time.Time) error 
 	r.status.beat(scanPatience)
 	for chunk, err := range r.account.Source.Scan(ctx, r.stream, w) {
 		if err != nil {
-			return fmt.Errorf("reading %s of %s: %w", w, r.from, err)
+			return fmt.Errorf("reading %s of stream %s: %w", w, r.stream.Name, err)
 		}
 		b := r.admit(chunk.Records, w)
 		b.ledger.Cover(chunk.Proven, now, r.account.Lateness, r.stream.Tick)

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"connector/internal/config"
+	"connector/sinks"
+	"connector/sinks/file"
+	"connector/sinks/kafka"
+	"connector/sinks/nats"
+	"connector/sources"
+	"connector/sources/ekuaibao"
+	"connector/sources/httpx"
+	"connector/sources/submail"
+)
+
+// sourceKinds is the catalog of sources, by kind of account: one line each.
+var sourceKinds = map[string]sourceKind{
+	"ekuaibao": source(ekuaibao.Doc, ekuaibao.NewConfig, ekuaibao.New),
+	"submail":  source(submail.Doc, submail.NewConfig, submail.New),
+}
+
+// sinkKinds is the catalog of sinks, by value of CONNECTOR_SINK: one line each.
+var sinkKinds = map[string]sinkKind{
+	"nats":   sink(nats.Doc, nats.NewConfig, openNATS, tailNATS),
+	"kafka":  sink(kafka.Doc, kafka.NewConfig, openKafka, tailKafka),
+	"file":   sink(file.Doc, file.NewConfig, openFile, tailFile),
+	"stdout": {Sink: config.Sink{Doc: "Prints events to standard output, one JSON object per line."}, open: openStdout},
+}
+
+// sourceKind is what the program knows of a kind of account.
+type sourceKind struct {
+	config.Source
+	open func(account string, section config.AccountConfig, opts httpx.Options) (sources.Source, error)
+}
+
+// source makes the catalog entry of a kind whose section is a *C.
+func source[C any, S sources.Source](doc string, section func() config.AccountConfig, open func(string, C, httpx.Options) (S, error)) sourceKind {
+	return sourceKind{
+		Source: config.Source{Doc: doc, New: section},
+		open: func(account string, section config.AccountConfig, opts httpx.Options) (sources.Source, error) {
+			return open(account, *any(section).(*C), opts)
+		},
+	}
+}
+
+// place is what a sink may use of the process.
+type place struct {
+	dataDir string
+	stdout  io.Writer
+	log     *slog.Logger
+}
+
+// sinkKind is what the program knows of a sink.
+type sinkKind struct {
+	config.Sink
+	open func(context.Context, config.Section, place) (sinks.Publisher, error)
+	tail tailFunc // nil when the sink cannot be read
+}
+
+type tailFunc func(context.Context, config.Section, place, sinks.TailOptions, func(sinks.Received) error) error
+
+// sink makes the catalog entry of a sink whose section is a *C.
+func sink[C any](doc string, section func() config.Section,
+	open func(context.Context, C, place) (sinks.Publisher, error),
+	tail func(context.Context, C, place, sinks.TailOptions, func(sinks.Received) error) error,
+) sinkKind {
+	return sinkKind{
+		Sink: config.Sink{Doc: doc, New: section},
+		open: func(ctx context.Context, section config.Section, at place) (sinks.Publisher, error) {
+			return open(ctx, *any(section).(*C), at)
+		},
+		tail: func(ctx context.Context, section config.Section, at place, opts sinks.TailOptions, yield func(sinks.Received) error) error {
+			return tail(ctx, *any(section).(*C), at, opts, yield)
+		},
+	}
+}
+
+// configCatalog is the part of the catalog that the configuration needs.
+func configCatalog() config.Catalog {
+	c := config.Catalog{Sources: map[string]config.Source{}, Sinks: map[string]config.Sink{}}
+	for name, kind := range sourceKinds {
+		c.Sources[name] = kind.Source
+	}
+	for name, kind := range sinkKinds {
+		c.Sinks[name] = kind.Sink
+	}
+	return c
+}

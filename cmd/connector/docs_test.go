@@ -1,0 +1,153 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+const root = "../.."
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+var firstCell = regexp.MustCompile("(?m)^\\| `?([^|` ]+)`? +\\|")
+
+// table lists the first cells of the table whose head begins with a word.
+func table(t *testing.T, doc, head string) []string {
+	t.Helper()
+	_, rest, ok := strings.Cut(doc, "\n| "+head+" |")
+	if !ok {
+		t.Fatalf("no table begins with %q", head)
+	}
+	block, _, _ := strings.Cut(rest, "\n\n")
+	var cells []string
+	for _, m := range firstCell.FindAllStringSubmatch(block, -1) {
+		cells = append(cells, m[1])
+	}
+	slices.Sort(cells)
+	return cells
+}
+
+func TestReadmeTables(t *testing.T) {
+	readme := read(t, "README.md")
+	var verbs []string
+	for _, c := range newRoot(environment{}).Commands() {
+		verbs = append(verbs, c.Name())
+	}
+	var sinks []string
+	for name := range sinkKinds {
+		sinks = append(sinks, name)
+	}
+	slices.Sort(verbs)
+	slices.Sort(sinks)
+	for head, want := range map[string][]string{"verb": verbs, "sink": sinks, "exit code": {"0", "1", "2"}, "provider": {"SUBMAIL", "ekuaibao"}} {
+		if got := table(t, readme, head); !slices.Equal(got, want) {
+			t.Errorf("table %q: got %q, want %q", head, got, want)
+		}
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	docs, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, doc := range append(docs, filepath.Join(root, "README.md"), filepath.Join(root, "CONTRIBUTING.md")) {
+		text, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(doc), m[1])); err != nil {
+				t.Errorf("%s links to %s: %v", doc, m[1], err)
+			}
+		}
+	}
+}
+
+func TestConfigurationReferenceIsCurrent(t *testing.T) {
+	code, got, stderr := command(t.Context(), nil, "config", "--reference")
+	if code != exitOK {
+		t.Fatalf("got code %d: %s", code, stderr)
+	}
+	if want := read(t, "docs/configuration.md"); got != want {
+		t.Error("docs/configuration.md is out of date: run make generate")
+	}
+}
+
+func TestDependenciesAreArgued(t *testing.T) {
+	argued := read(t, "docs/dependencies.md")
+	direct, _, _ := strings.Cut(read(t, "go.mod"), "// indirect")
+	for _, m := range regexp.MustCompile(`(?m)^\t(\S+) v`).FindAllStringSubmatch(direct[:strings.LastIndex(direct, "\n")+1], -1) {
+		if name := filepath.Base(strings.TrimPrefix(m[1], "github.com/")); !strings.Contains(argued, m[1]) && !strings.Contains(argued, "/"+name) {
+			t.Errorf("docs/dependencies.md has no line for %s", m[1])
+		}
+	}
+}
+
+// TestCatalogIsComplete finds folders that nobody can use.
+func TestCatalogIsComplete(t *testing.T) {
+	for kind, known := range map[string]func(string) bool{
+		"sources": func(name string) bool { _, ok := sourceKinds[name]; return ok },
+		"sinks":   func(name string) bool { _, ok := sinkKinds[name]; return ok },
+	} {
+		sections, err := filepath.Glob(filepath.Join(root, kind, "*", "config.go"))
+		if err != nil || len(sections) < 2 {
+			t.Fatalf("%s: found %d folders, %v", kind, len(sections), err)
+		}
+		for _, path := range sections {
+			name := filepath.Base(filepath.Dir(path))
+			if !known(name) {
+				t.Errorf("catalog.go lacks the line\n\t%q: %s(%s.Doc, %s.NewConfig, …),", name, strings.TrimSuffix(kind, "s"), name, name)
+			}
+			kit := strings.TrimSuffix(kind, "s") + "test.Check("
+			if !strings.Contains(tests(t, filepath.Dir(path)), kit) {
+				t.Errorf("%s/%s has no test that calls %s…)", kind, name, kit)
+			}
+		}
+	}
+}
+
+func tests(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(b)
+	}
+	return all.String()
+}
+
+func TestEveryVerbHasExamples(t *testing.T) {
+	var verbs func(c *cobra.Command)
+	verbs = func(c *cobra.Command) {
+		if c.Example == "" || c.Short == "" {
+			t.Errorf("%s has no example or no short text", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			verbs(sub)
+		}
+	}
+	verbs(newRoot(environment{}))
+}

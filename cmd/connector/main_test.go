@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"connector/internal/apisim"
+)
+
+// childArgs makes the test binary run a command line of the connector.
+const childArgs = "CONNECTOR_TEST_CHILD_ARGS"
+
+func TestMain(m *testing.M) {
+	if args, ok := os.LookupEnv(childArgs); ok {
+		_ = os.Unsetenv(childArgs)
+		os.Args = append(os.Args[:1], strings.Fields(args)...)
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// buffer is a writer that may be read meanwhile.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// command runs one command line in this process.
+func command(ctx context.Context, vars []string, args ...string) (code int, stdout, stderr string) {
+	var out, errOut buffer
+	code = run(ctx, args, environment{vars: vars, stdout: &out, stderr: &errOut})
+	return code, out.String(), errOut.String()
+}
+
+func listener(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// simulators serves both APIs with a short history of rows that no longer
+// changes, and returns variables that lead to them.
+func simulators(t *testing.T, limit int) (*apisim.Ekuaibao, *apisim.Submail, []string) {
+	t.Helper()
+	p := apisim.Population{Seed: 7, Start: time.Now().Add(-10 * time.Minute), Every: time.Second, Limit: limit, Change: 0.3, MaxChange: 20 * time.Second}
+	e := apisim.NewEkuaibao(apisim.EkuaibaoConfig{Population: p})
+	s := apisim.NewSubmail(apisim.SubmailConfig{Population: p})
+	t.Cleanup(func() { _, _ = e.Close(), s.Close() })
+	return e, s, []string{
+		"CONNECTOR_SOURCES=hq=ekuaibao,otp=submail", "CONNECTOR_START=1h", "CONNECTOR_HTTP_ADDR=127.0.0.1:0", "CONNECTOR_DATA_DIR=" + t.TempDir(),
+		"HQ_BASE_URL=" + e.Serve(listener(t)), "HQ_APP_KEY=" + apisim.DefaultEkuaibaoKey, "HQ_APP_SECURITY=" + apisim.DefaultEkuaibaoSecurity,
+		"HQ_POLL_INTERVAL=200ms", "HQ_RATE=1000", "HQ_LAG=0s",
+		"OTP_BASE_URL=" + s.Serve(listener(t)), "OTP_APP_ID=" + apisim.DefaultSubmailID, "OTP_APP_KEY=" + apisim.DefaultSubmailKey,
+		"OTP_POLL_INTERVAL=200ms", "OTP_MIN_INTERVAL=1ms", "OTP_LAG=0s",
+	}
+}
+
+// with returns vars with some added or replaced; NAME= unsets.
+func with(vars []string, more ...string) []string {
+	for _, m := range more {
+		name, _, _ := strings.Cut(m, "=")
+		vars = slices.DeleteFunc(slices.Clone(vars), func(v string) bool { return strings.HasPrefix(v, name+"=") })
+		vars = append(vars, m)
+	}
+	return vars
+}
+
+// child is the connector in a process of its own.
+type child struct {
+	*exec.Cmd
+	stdout, stderr buffer
+	ended          chan error
+}
+
+func start(t *testing.T, vars []string, args ...string) *child {
+	t.Helper()
+	c := &child{Cmd: exec.Command(os.Args[0]), ended: make(chan error, 1)}
+	c.Env = append(with(os.Environ(), vars...), childArgs+"="+strings.Join(args, " "))
+	c.Stdout, c.Stderr = &c.stdout, &c.stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { c.ended <- c.Wait() }()
+	t.Cleanup(func() { _ = c.Process.Kill() })
+	return c
+}
+
+// until waits for a condition that the child brings about.
+func (c *child) until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waiting for %s; stderr:\n%s", what, c.stderr.String())
+		}
+	}
+}
+
+func (c *child) interrupt(t *testing.T) (code int, took time.Duration) {
+	t.Helper()
+	began := time.Now()
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-c.ended:
+		return c.ProcessState.ExitCode(), time.Since(began)
+	case <-time.After(15 * time.Second):
+		t.Fatalf("still running 15 s after SIGTERM; stderr:\n%s", c.stderr.String())
+		return 0, 0
+	}
+}
+
+func get(url string) (int, string) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	var b bytes.Buffer
+	_, _ = b.ReadFrom(resp.Body)
+	return resp.StatusCode, b.String()
+}
+
+func wantLines(t *testing.T, what, got string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(got, w) {
+			t.Errorf("%s: got\n%s\nwant a line with %q", what, got, w)
+		}
+	}
+}
+
+func versionList(served ...[]apisim.Version) []string {
+	var list []string
+	for _, s := range served {
+		for _, v := range s {
+			list = append(list, fmt.Sprint(v))
+		}
+	}
+	slices.Sort(list)
+	return list
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"connector/internal/config"
+)
+
+// The exit codes, also in the README.
+const (
+	exitOK     = 0
+	exitFailed = 1 // something went wrong while running
+	exitUsage  = 2 // wrong configuration or command line; nothing was started
+)
+
+// environment is what the program gets from outside.
+type environment struct {
+	vars           []string // as os.Environ returns them
+	stdout, stderr io.Writer
+}
+
+// usageError marks a wrong command line.
+type usageError struct{ error }
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, args []string, env environment) int {
+	root := newRoot(env) //nolint:contextcheck // cobra hands ctx to the verb
+	root.SetArgs(args)
+	root.SetOut(env.stdout)
+	root.SetErr(env.stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	_, _ = fmt.Fprintln(env.stderr, "connector: "+err.Error())
+	_, isConfig := errors.AsType[*config.Error](err)
+	_, isUsage := errors.AsType[usageError](err)
+	if isConfig || isUsage {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newRoot(env environment) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "connector",
+		Short: "Delivery logs of SaaS providers as events in NATS or Kafka, once per row version",
+		Long: `connector polls delivery logs (ekuaibao's failed outbound messages, SUBMAIL's SMS log),
+turns every row version into an event of one JSON schema, and publishes it to NATS,
+Kafka, a file or stdout. It is configured by environment variables: see "connector config".`,
+		Example: `  connector demo
+  CONNECTOR_SOURCES=submail SUBMAIL_APP_ID=… SUBMAIL_APP_KEY_FILE=/run/key connector run
+  CONNECTOR_SINK=kafka KAFKA_BROKERS=kafka:9092 connector tail --from-start`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
+	})
+	root.AddCommand(runCommand(env), demoCommand(env), checkCommand(env), tailCommand(env), configCommand(env), versionCommand(env))
+	for _, c := range root.Commands() {
+		c.Args = noArgs
+	}
+	root.Args = noArgs
+	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	return root
+}
+
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		what := "argument"
+		if !c.HasParent() {
+			what = "verb"
+		}
+		return usageError{fmt.Errorf("unknown %s %q; see %s --help", what, args[0], c.CommandPath())}
+	}
+	return nil
+}
+
+// outputFlag adds --output with its formats, the first being the default.
+func outputFlag(c *cobra.Command, into *string, formats ...string) {
+	usage := "output format: "
+	for i, f := range formats {
+		if i > 0 {
+			usage += ", "
+		}
+		usage += f
+	}
+	c.Flags().StringVarP(into, "output", "o", formats[0], usage)
+	check := func(*cobra.Command, []string) error {
+		for _, f := range formats {
+			if *into == f {
+				return nil
+			}
+		}
+		return usageError{fmt.Errorf("--output %q: use one of %v", *into, formats)}
+	}
+	c.PreRunE = check
+}
+
+// newLogger returns the logger that the configuration asks for.
+func newLogger(cfg *config.Config, w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.Connector.LogLevel}
+	if cfg.Connector.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

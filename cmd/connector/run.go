@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"connector/checkpoint"
+	checkpointfile "connector/checkpoint/file"
+	"connector/internal/config"
+	"connector/pipeline"
+	"connector/sinks"
+	"connector/sources/httpx"
+)
+
+func runCommand(env environment) *cobra.Command {
+	var once bool
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Read all accounts and publish to the sink until stopped",
+		Long: `Read all accounts and publish to the sink until stopped by SIGTERM or Ctrl-C, which
+finishes the commit in hand and exits with 0. A stream whose credentials or
+configuration turn out wrong stops and says what to fix; the others go on.
+
+The variables are listed by "connector config --reference"; "connector check" tries them out.`,
+		Example: `  CONNECTOR_SOURCES=ekuaibao EKUAIBAO_APP_KEY=… EKUAIBAO_APP_SECURITY=… connector run
+  connector run --once    # read up to the provider's now, then exit`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := config.Load(env.vars, configCatalog())
+			if err != nil {
+				return err
+			}
+			return serve(c.Context(), cfg, env, once)
+		},
+	}
+	c.Flags().BoolVar(&once, "once", false, "read everything up to the provider's now, wait for no later change, and exit")
+	return c
+}
+
+// serve runs the pipeline and its HTTP endpoints until the pipeline ends.
+func serve(ctx context.Context, cfg *config.Config, env environment, once bool) error {
+	log := newLogger(cfg, env.stderr)
+	for _, w := range cfg.Warnings {
+		log.Warn(w)
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	endpoints, err := listen(ctx, string(cfg.Connector.HTTPAddr), registry)
+	if err != nil {
+		return err
+	}
+	sink, err := openSink(ctx, cfg, env, log)
+	if err != nil {
+		return errors.Join(err, endpoints.Close())
+	}
+	opts, err := pipelineOptions(cfg, log)
+	if err != nil {
+		return errors.Join(err, sink.Close(), endpoints.Close())
+	}
+	opts.Sink, opts.Once, opts.Metrics = sink, once, pipeline.NewMetrics(registry)
+	p := pipeline.New(opts)
+	endpoints.show(p)
+	log.Info("running", "version", version, "sink", cfg.Connector.Sink, "guarantee", sink.Guarantee(), "http", endpoints.addr())
+	err = p.Run(ctx)
+	log.Info("stopped", "streams", len(p.Streams()))
+	return errors.Join(err, sink.Close(), endpoints.Close())
+}
+
+// openSink opens the configured sink with its checkpoint in the data directory.
+func openSink(ctx context.Context, cfg *config.Config, env environment, log *slog.Logger) (sinks.Sink, error) {
+	at := place{dataDir: cfg.Connector.DataDir, stdout: env.stdout, log: log}
+	publisher, err := sinkKinds[cfg.Connector.Sink].open(ctx, cfg.Sink, at)
+	if err != nil {
+		return nil, fmt.Errorf("sink %s: %w", cfg.Connector.Sink, err)
+	}
+	dir := filepath.Join(cfg.Connector.DataDir, "checkpoint", cfg.Connector.Sink)
+	return sinks.Pair(publisher, func(_ context.Context, unit string) (checkpoint.Store, error) {
+		return checkpointfile.Open(dir, unit)
+	}), nil
+}
+
+// pipelineOptions opens the sources.
+func pipelineOptions(cfg *config.Config, log *slog.Logger) (pipeline.Options, error) {
+	opts := pipeline.Options{Log: log, Start: cfg.Connector.Start.Time}
+	for _, a := range cfg.Accounts {
+		s, err := sourceKinds[a.Kind].open(a.Name, a.Config, httpx.Options{Version: version, Logger: log.With("account", a.Name)})
+		if err != nil {
+			return pipeline.Options{}, fmt.Errorf("account %s: %w", a.Name, err)
+		}
+		opts.Accounts = append(opts.Accounts, pipeline.Account{
+			System: a.Kind, Name: a.Name, Source: s, Poll: a.Common.PollInterval,
+			Lag: a.Common.Lag, Lateness: a.Common.Lateness, GiveUp: a.Common.GiveUp,
+		})
+	}
+	return opts, nil
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"connector/internal/testkafka"
+	"connector/schema"
+	"connector/sinks/nats"
+)
+
+// sinkCases are the sinks that can be read back, with the variables that
+// choose them.
+func sinkCases(t *testing.T) map[string][]string {
+	return map[string][]string{
+		"nats": {"CONNECTOR_SINK=nats"},
+		"file": {"CONNECTOR_SINK=file", "FILE_PATH=" + filepath.Join(t.TempDir(), "events.ndjson")},
+		"kafka": {
+			"CONNECTOR_SINK=kafka", "KAFKA_BROKERS=" + strings.Join(testkafka.Brokers(t), ","),
+			"KAFKA_TOPIC=" + testkafka.Topic(t), "KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_PARTITIONS=3",
+		},
+	}
+}
+
+// TestRunOnce reads everything, twice, into each sink: a separate reader must
+// find each row version that was served, once, and each event must be valid.
+func TestRunOnce(t *testing.T) {
+	for name, sink := range sinkCases(t) {
+		t.Run(name, func(t *testing.T) {
+			e, s, vars := simulators(t, 300)
+			vars = with(vars, sink...)
+			for range 2 {
+				if code, _, stderr := command(t.Context(), vars, "run", "--once"); code != exitOK {
+					t.Fatalf("run --once: got code %d, want 0; stderr:\n%s", code, stderr)
+				}
+			}
+			running := start(t, with(vars, "CONNECTOR_LOG_LEVEL=debug"), "run") // the embedded NATS server lives in it
+			running.until(t, "the start", func() bool { return strings.Contains(running.stderr.String(), "running") })
+			code, stdout, stderr := command(t.Context(), vars, "tail", "--from-start", "--follow=false", "--output=json")
+			if code != exitOK {
+				t.Fatalf("tail: got code %d, want 0; stderr:\n%s", code, stderr)
+			}
+			got, want := published(t, stdout), versionList(e.Served(), s.Served())
+			if len(want) < 7*300 || !slices.Equal(got, want) {
+				t.Errorf("got %d versions, want %d; first that differ: %s", len(got), len(want), difference(got, want))
+			}
+			if got, reader := thirdParty(t, vars); reader != "" && !slices.Equal(got, want) {
+				t.Errorf("%s: got %d versions, want %d; first that differ: %s", reader, len(got), len(want), difference(got, want))
+			}
+			if code, took := running.interrupt(t); code != exitOK || took > 10*time.Second {
+				t.Errorf("SIGTERM: got code %d after %v, want 0 within 10s; stderr:\n%s", code, took, running.stderr.String())
+			}
+			for _, secret := range []string{"HQ_APP_SECURITY", "OTP_APP_KEY"} {
+				i := slices.IndexFunc(vars, func(v string) bool { return strings.HasPrefix(v, secret+"=") })
+				if value := strings.TrimPrefix(vars[i], secret+"="); strings.Contains(running.stderr.String()+stdout, value) {
+					t.Errorf("the output holds the value of %s", secret)
+				}
+			}
+		})
+	}
+}
+
+// published lists the versions in the output of tail, sorted.
+func published(t *testing.T, ndjson string) []string {
+	t.Helper()
+	var list []string
+	lines := bufio.NewScanner(strings.NewReader(ndjson))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var line struct {
+			Data jsontext.Value `json:"data"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(line.Data); err != nil {
+			t.Errorf("invalid event %s: %v", line.Data, err)
+		}
+		v, err := versionOf(line.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, fmt.Sprint(v))
+	}
+	slices.Sort(list)
+	return list
+}
+
+func difference(got, want []string) string {
+	for i := range min(len(got), len(want)) {
+		if got[i] != want[i] {
+			return fmt.Sprintf("got %s, want %s", got[i], want[i])
+		}
+	}
+	return "at the end"
+}
+
+// thirdParty reads the sink with kcat or the nats command line, where they
+// are installed, and lists the versions found, sorted.
+func thirdParty(t *testing.T, vars []string) (versions []string, reader string) {
+	t.Helper()
+	var args []string
+	switch value(vars, "CONNECTOR_SINK") {
+	case "kafka":
+		args = []string{"kcat", "-C", "-q", "-e", "-o", "beginning", "-b", value(vars, "KAFKA_BROKERS"), "-t", value(vars, "KAFKA_TOPIC"), "-f", "%s\\n"}
+	case "nats":
+		url, err := nats.FindEmbedded(value(vars, "CONNECTOR_DATA_DIR"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		args = []string{"nats", "--server", url, "sub", "delivery.event.>", "--stream", "DELIVERY", "--all", "--raw", "--terminate-at-end"}
+	default:
+		return nil, ""
+	}
+	if _, err := exec.LookPath(args[0]); err != nil {
+		t.Logf("not read back with %s: it is not installed", args[0])
+		return nil, ""
+	}
+	out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).Output()
+	if err != nil {
+		t.Fatalf("%q: %v", args, err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		v, err := versionOf([]byte(line))
+		if err != nil {
+			t.Fatalf("%s printed %q: %v", args[0], line, err)
+		}
+		versions = append(versions, fmt.Sprint(v))
+	}
+	slices.Sort(versions)
+	t.Logf("read back with %s: %d events", args[0], len(versions))
+	return versions, args[0]
+}
+
+var httpAddr = regexp.MustCompile(`http=(\S+)`)
+
+func TestRunServesHealthAndMetrics(t *testing.T) {
+	_, _, vars := simulators(t, 20)
+	c := start(t, vars, "run")
+	c.until(t, "its address", func() bool { return httpAddr.MatchString(c.stderr.String()) })
+	base := "http://" + httpAddr.FindStringSubmatch(c.stderr.String())[1]
+	c.until(t, "readiness", func() bool { code, _ := get(base + "/readyz"); return code == http.StatusOK })
+	c.until(t, "events", func() bool {
+		_, body := get(base + "/metrics")
+		return strings.Contains(body, "connector_events_published_total")
+	})
+	if code, body := get(base + "/healthz"); code != http.StatusOK {
+		t.Errorf("healthz: got %d %s, want 200", code, body)
+	}
+	_, body := get(base + "/readyz")
+	wantLines(t, "readyz", body, `"ready":true`, `"account":"otp"`)
+	if code, _ := c.interrupt(t); code != exitOK {
+		t.Errorf("SIGTERM: got code %d, want 0", code)
+	}
+}
+
+func TestDemo(t *testing.T) {
+	if code, stdout, stderr := command(t.Context(), nil, "demo", "--for", "3s"); code != exitOK {
+		t.Errorf("got code %d, want 0; stdout:\n%s\nstderr:\n%s", code, stdout, stderr)
+	} else {
+		wantLines(t, "summary", stdout, "missing 0, duplicates 0, never served 0", "ekuaibao/flow", "submail/sms")
+	}
+}
