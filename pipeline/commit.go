@@ -73,7 +73,7 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 		}
 		wait := again.next()
 		c.metrics.commitErrors.Inc()
-		c.log.Warn("commit not durable, trying again", "error", err, "wait", wait.Round(time.Millisecond))
+		c.log.Warn("commit not durable, trying again", "error", err, "wait", wait.Round(time.Millisecond).String())
 		if !sleep(ctx, wait) {
 			return ctx.Err()
 		}

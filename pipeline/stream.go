@@ -75,7 +75,7 @@ func (r *runner) failed(err error) time.Duration {
 	}
 	r.metrics.errors.Inc()
 	r.status.bad(err)
-	r.log.Warn("reading stopped, trying again", "error", err, "wait", wait.Round(time.Millisecond))
+	r.log.Warn("reading stopped, trying again", "error", err, "wait", wait.Round(time.Millisecond).String())
 	return wait
 }
 
