@@ -16,11 +16,11 @@ type Guarantee string
 
 // The guarantees a sink can give.
 const (
-	// ExactlyOnceUnlessCrash: no loss; a crash between publishing and saving
-	// the checkpoint publishes again, with the same event ids.
-	ExactlyOnceUnlessCrash Guarantee = "no loss; duplicates (same event id) only after a crash or a lost answer"
+	// ExactlyOnceUnlessCrash: a crash between publishing and saving the
+	// checkpoint publishes again, with the same event ids.
+	ExactlyOnceUnlessCrash Guarantee = "no loss; duplicates, with the same event id, only after a crash"
 	// DedupedInWindow: as above, and the sink drops a repeated event id inside its window.
-	DedupedInWindow Guarantee = "no loss; repeats are dropped by the broker inside its duplicate window"
+	DedupedInWindow Guarantee = "no loss; duplicates, with the same event id, only after a crash, and not inside the broker's duplicate window"
 )
 
 // ErrFenced says that a newer owner took the unit; this process must stop.

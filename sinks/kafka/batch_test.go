@@ -1,0 +1,199 @@
+package kafka
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"testing"
+
+	"github.com/segmentio/kafka-go/compress"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"pgregory.net/rapid"
+)
+
+// TestBatchEqualsKmsg compares the encoder with franz-go's, byte for byte
+// where nothing is compressed and record for record where it is.
+func TestBatchEqualsKmsg(t *testing.T) {
+	var e batchEncoder // kept across batches, as the producer does
+	rapid.Check(t, func(t *rapid.T) {
+		records := rapid.SliceOfN(drawRecord(), 1, 40).Draw(t, "records")
+		p := producerID{rapid.Int64().Draw(t, "id"), rapid.Int16().Draw(t, "epoch")}
+		sequence := rapid.Int32().Draw(t, "sequence")
+		attributes := rapid.SampledFrom([]int16{0, transactional}).Draw(t, "attributes")
+		code := rapid.SampledFrom([]compress.Compression{0, 1, 2, 3, 4}).Draw(t, "codec")
+
+		e.codec, e.maxBytes = code.Codec(), math.MaxInt
+		got := encode(t, &e, records, attributes)
+		stamp(got, p, sequence)
+		if size := binary.BigEndian.Uint32(got); int(size) != len(got)-prefixBytes {
+			t.Fatalf("size prefix: got %d, want %d", size, len(got)-prefixBytes)
+		}
+		got = got[prefixBytes:]
+
+		want := kmsgBatch(records, attributes|int16(code), p, sequence)
+		if code == compress.None {
+			if w := seal(want); !bytes.Equal(got, w) {
+				t.Fatalf("got  %x\nwant %x", got, w)
+			}
+			return
+		}
+		compareCompressed(t, got, want)
+	})
+}
+
+func drawRecord() *rapid.Generator[record] {
+	blob := rapid.OneOf(rapid.Just([]byte(nil)), rapid.SliceOfN(rapid.Byte(), 0, 300))
+	return rapid.Custom(func(t *rapid.T) record {
+		return record{
+			time:  rapid.Int64Range(-1<<40, 1<<42).Draw(t, "time"),
+			key:   blob.Draw(t, "key"),
+			value: blob.Draw(t, "value"),
+			headers: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) header {
+				return header{rapid.String().Draw(t, "name"), rapid.String().Draw(t, "content")}
+			}), 0, 10).Draw(t, "headers"),
+		}
+	})
+}
+
+func encode(t interface{ Fatalf(string, ...any) }, e *batchEncoder, records []record, attributes int16) []byte {
+	e.reset()
+	for i := range records {
+		if !e.add(&records[i]) {
+			t.Fatalf("add refused record %d", i)
+		}
+	}
+	got, err := e.finish(attributes)
+	if err != nil {
+		t.Fatalf("finish: %v", err)
+	}
+	return got
+}
+
+// kmsgBatch builds the batch with franz-go's types, uncompressed and unsealed.
+func kmsgBatch(records []record, attributes int16, p producerID, sequence int32) kmsg.RecordBatch {
+	b := kmsg.RecordBatch{
+		PartitionLeaderEpoch: -1, Magic: 2, Attributes: attributes,
+		LastOffsetDelta: int32(len(records) - 1), FirstTimestamp: records[0].time, MaxTimestamp: records[0].time,
+		ProducerID: p.id, ProducerEpoch: p.epoch, FirstSequence: sequence, NumRecords: int32(len(records)),
+	}
+	for i, r := range records {
+		b.MaxTimestamp = max(b.MaxTimestamp, r.time)
+		kr := kmsg.Record{TimestampDelta64: r.time - b.FirstTimestamp, OffsetDelta: int32(i), Key: r.key, Value: r.value}
+		for _, h := range r.headers {
+			kr.Headers = append(kr.Headers, kmsg.Header{Key: h.key, Value: []byte(h.value)})
+		}
+		kr.Length = int32(len(kr.AppendTo(nil)) - 1) // one byte for the length 0 just written
+		b.Records = kr.AppendTo(b.Records)
+	}
+	return b
+}
+
+// seal fills in length and checksum.
+func seal(b kmsg.RecordBatch) []byte {
+	raw := b.AppendTo(nil)
+	b.Length = int32(len(raw) - 12)
+	raw = b.AppendTo(nil)
+	b.CRC = int32(crc32.Checksum(raw[21:], crc32.MakeTable(crc32.Castagnoli)))
+	return b.AppendTo(nil)
+}
+
+func compareCompressed(t *rapid.T, got []byte, want kmsg.RecordBatch) {
+	var b kmsg.RecordBatch
+	if err := b.ReadFrom(got); err != nil {
+		t.Fatalf("kmsg reading the batch: %v", err)
+	}
+	if crc := int32(crc32.Checksum(got[21:], crc32.MakeTable(crc32.Castagnoli))); b.CRC != crc {
+		t.Fatalf("checksum: got %x, want %x", b.CRC, crc)
+	}
+	records, err := kfake.BatchRecords(b)
+	if err != nil {
+		t.Fatalf("franz-go decompressing the batch: %v", err)
+	}
+	var plain []byte
+	for _, r := range records {
+		plain = r.AppendTo(plain)
+	}
+	if !bytes.Equal(plain, want.Records) {
+		t.Fatalf("records:\ngot  %x\nwant %x", plain, want.Records)
+	}
+	b.Length, b.CRC, b.Records = 0, 0, nil
+	want.Records = nil
+	if got, want := fmt.Sprintf("%+v", b), fmt.Sprintf("%+v", want); got != want {
+		t.Fatalf("header:\ngot  %s\nwant %s", got, want)
+	}
+}
+
+func TestBatchMaxBytes(t *testing.T) {
+	r := record{value: make([]byte, 1000)}
+	e := batchEncoder{maxBytes: 10_000}
+	e.reset()
+	n := 0
+	for e.add(&r) {
+		n++
+	}
+	b, err := e.finish(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n != 9 || len(b) > 10_000 {
+		t.Errorf("got %d records in %d bytes, want 9 in at most 10000", n, len(b))
+	}
+	e.reset()
+	if r.value = make([]byte, 20_000); !e.add(&r) {
+		t.Error("a batch must hold one record, however large")
+	}
+}
+
+func TestNextSequence(t *testing.T) {
+	tests := []struct {
+		from int32
+		n    int
+		want int32
+	}{
+		{0, 1, 1}, {7, 5000, 5007}, {math.MaxInt32, 1, 0}, {math.MaxInt32 - 1, 4, 2},
+	}
+	for _, tt := range tests {
+		if got := nextSequence(tt.from, tt.n); got != tt.want {
+			t.Errorf("nextSequence(%d, %d): got %d, want %d", tt.from, tt.n, got, tt.want)
+		}
+	}
+}
+
+// BenchmarkBatch encodes 800 events of 1 KB a batch; the none case is the
+// cost of the format, copy the floor: one copy of the same bytes.
+func BenchmarkBatch(b *testing.B) {
+	value := bytes.Repeat([]byte(`{"schemaVersion":"1.0","status":"delivered"},`), 23)[:1000]
+	records := make([]record, 800)
+	for i := range records {
+		records[i] = record{
+			time: 1_700_000_000_000, key: fmt.Appendf(nil, "acme/sms/%d", i), value: value,
+			headers: []header{{"ce_id", "d5f0"}, {"ce_type", "delivery.sms.delivered"}, {"content-type", "application/json"}},
+		}
+	}
+	for code := compress.None; code <= compress.Zstd; code++ {
+		b.Run(code.String(), func(b *testing.B) {
+			e := batchEncoder{codec: code.Codec(), maxBytes: math.MaxInt}
+			b.ReportAllocs()
+			for b.Loop() {
+				set := encode(b, &e, records, 0)
+				stamp(set, producerID{1, 0}, 0)
+				b.SetBytes(int64(len(records) * 1000))
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(records)), "ns/event")
+		})
+	}
+	b.Run("copy", func(b *testing.B) {
+		dst := make([]byte, 0, len(records)*1200)
+		for b.Loop() {
+			dst = dst[:0]
+			for i := range records {
+				dst = append(append(dst, records[i].key...), records[i].value...)
+			}
+			b.SetBytes(int64(len(records) * 1000))
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(records)), "ns/event")
+	})
+}

@@ -1,0 +1,205 @@
+package kafka
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"connector/internal/testkafka"
+	"connector/schema"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// testConfig names topics of its own on brokers; they do not exist yet.
+func testConfig(t *testing.T, brokers []string) Config {
+	t.Helper()
+	return Config{
+		Brokers: brokers, Topic: testkafka.Topic(t), DeadletterTopic: testkafka.Topic(t), Compression: "lz4",
+		CreateTopics: true, Partitions: 4, ReplicationFactor: 1,
+	}
+}
+
+func start(t *testing.T, cfg Config) *Publisher {
+	t.Helper()
+	return startWith(t, cfg, slog.New(slog.DiscardHandler), new(net.Dialer).DialContext)
+}
+
+func startWith(t *testing.T, cfg Config, log *slog.Logger, dial dialFunc) *Publisher {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	p, err := newPublisher(ctx, &cfg, log, dial)
+	if err != nil {
+		t.Fatalf("newPublisher: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return p
+}
+
+// publish fails the test unless all messages are stored within a few seconds.
+func publish(t *testing.T, p *Publisher, events, dead []schema.Message) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	if err := p.Publish(ctx, events, dead); err != nil {
+		t.Fatalf("Publish: %v", err)
+	}
+}
+
+// messages returns messages numbered from first on, of 50 records in turn.
+func messages(first, n int) []schema.Message {
+	out := make([]schema.Message, n)
+	for i := range out {
+		k := first + i
+		out[i] = schema.Message{
+			ID: fmt.Sprintf("id-%06d", k), Type: "delivery.sms.delivered",
+			Source:   schema.Source{System: "submail", Account: "acme", Stream: "sms"},
+			RecordID: fmt.Sprintf("record-%02d", k%50), Time: time.UnixMilli(1_700_000_000_000).UTC(),
+			DataSchema: schema.DataSchema, Body: fmt.Appendf(nil, `{"n":%d,"text":"你好"}`, k),
+		}
+	}
+	return out
+}
+
+// consume returns what a committed reader (franz-go) finds in a topic, the
+// partitions one after the other.
+func consume(t *testing.T, brokers []string, topic string) []*kgo.Record {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond), kgo.KeepControlRecords(),
+		kgo.MetadataMinAge(20*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	ends, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := make(map[int32]int64)
+	byPartition := make(map[int32][]*kgo.Record)
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Offset > 0 {
+			left[o.Partition] = o.Offset
+		}
+	})
+	for len(left) > 0 {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("consuming %s: %v", topic, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			if r.Offset >= left[r.Partition]-1 {
+				delete(left, r.Partition)
+			}
+			if !r.Attrs.IsControl() {
+				byPartition[r.Partition] = append(byPartition[r.Partition], r)
+			}
+		})
+	}
+	var all []*kgo.Record
+	for i := range int32(len(ends[topic])) {
+		all = append(all, byPartition[i]...)
+	}
+	return all
+}
+
+func headerValue(r *kgo.Record, name string) string {
+	for _, h := range r.Headers {
+		if h.Key == name {
+			return string(h.Value)
+		}
+	}
+	return ""
+}
+
+// checkStored fails unless records are exactly want, each once, with the
+// messages of one key in one partition and in order.
+func checkStored(t *testing.T, records []*kgo.Record, want []schema.Message) {
+	t.Helper()
+	count := make(map[string]int)
+	place := make(map[string]int32)
+	latest := make(map[string]string)
+	for _, r := range records {
+		id, key := headerValue(r, "ce_id"), string(r.Key)
+		count[id]++
+		if p, ok := place[key]; ok && p != r.Partition {
+			t.Fatalf("key %s lies in partitions %d and %d", key, p, r.Partition)
+		}
+		if cmp.Compare(id, latest[key]) <= 0 {
+			t.Errorf("key %s: %s comes after %s", key, id, latest[key])
+		}
+		place[key], latest[key] = r.Partition, id
+	}
+	lost, twice := 0, 0
+	for i := range want {
+		switch n := count[want[i].ID]; {
+		case n == 0:
+			lost++
+		case n > 1:
+			twice++
+		}
+	}
+	if lost+twice > 0 || len(records) != len(want) {
+		t.Errorf("got %d records with %d lost and %d stored twice, want %d", len(records), lost, twice, len(want))
+	}
+}
+
+// checkSequences fails if p lost count of the n events it sent.
+func checkSequences(t *testing.T, p *Publisher, n int) {
+	t.Helper()
+	got := 0
+	for _, part := range p.partitions[p.topic] {
+		got += int(part.sequence)
+		if part.producer != p.partitions[p.topic][0].producer {
+			t.Errorf("%v got a new producer id", part)
+		}
+	}
+	if got != n {
+		t.Errorf("got %d sequence numbers, want %d", got, n)
+	}
+}
+
+// logs is a log that the test reads.
+type logs struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+func (l *logs) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.buf.String(), text)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}

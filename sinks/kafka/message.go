@@ -1,0 +1,87 @@
+package kafka
+
+import (
+	"strings"
+	"time"
+
+	"github.com/segmentio/kafka-go/compress"
+	"github.com/segmentio/kafka-go/protocol"
+
+	"connector/schema"
+)
+
+// The names of headers in the CloudEvents binary content mode.
+const (
+	attributePrefix   = "ce_"
+	contentTypeHeader = "content-type"
+	contentType       = "datacontenttype"
+)
+
+// encoder turns messages into batches. It keeps its buffers.
+type encoder struct {
+	batch   batchEncoder
+	headers []header
+	names   map[string]string // header by attribute
+}
+
+func newEncoder(c Compression, maxBytes int) *encoder {
+	e := &encoder{names: map[string]string{contentType: contentTypeHeader}}
+	e.batch.codec = codec(c)
+	e.batch.maxBytes = maxBytes
+	return e
+}
+
+func codec(c Compression) compress.Codec {
+	var code compress.Compression
+	_ = code.UnmarshalText([]byte(c)) // one of Compression.Choices, or none
+	return code.Codec()
+}
+
+// encode makes a batch of as many items as fit, at least one. The batch is
+// valid until the next call, unless forget is called first.
+func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
+	e.batch.reset()
+	r := record{time: now.UnixMilli()}
+	n := 0
+	for ; n < len(items); n++ {
+		m := items[n].message
+		e.headers = e.headers[:0]
+		for _, a := range m.Attributes() {
+			e.headers = append(e.headers, header{e.name(a.Name), a.Value})
+		}
+		r.key, r.value, r.headers = items[n].key, m.Body, e.headers
+		if !e.batch.add(&r) {
+			break
+		}
+	}
+	set, err := e.batch.finish(0)
+	if err != nil {
+		return nil, err
+	}
+	return &batch{set: set, items: items[:n]}, nil
+}
+
+// forget leaves the bytes of the last batch to whoever has them.
+func (e *encoder) forget() { e.batch.out = nil }
+
+func (e *encoder) name(attribute string) string {
+	name, ok := e.names[attribute]
+	if !ok {
+		name = attributePrefix + attribute
+		e.names[attribute] = name
+	}
+	return name
+}
+
+// attributes returns the context attributes among the headers of a record.
+func attributes(headers []protocol.Header) []schema.Attribute {
+	found := make([]schema.Attribute, 0, len(headers))
+	for _, h := range headers {
+		if name, ok := strings.CutPrefix(h.Key, attributePrefix); ok {
+			found = append(found, schema.Attribute{Name: name, Value: string(h.Value)})
+		} else if h.Key == contentTypeHeader {
+			found = append(found, schema.Attribute{Name: contentType, Value: string(h.Value)})
+		}
+	}
+	return found
+}

@@ -1,0 +1,213 @@
+// Package kafka publishes events and dead letters to Apache Kafka 2.1 or
+// newer, and reads them back.
+//
+// The message is a CloudEvent in binary content mode
+// (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md):
+// each context attribute is a header ce_<name>, datacontenttype the header
+// content-type, and the body the value. The key is [schema.Message.Key], and
+// the partition Murmur2 of the key, as in Kafka's own clients, so that all
+// versions of a record share a partition and keep their order.
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"connector/schema"
+	"connector/sinks"
+)
+
+const (
+	// batchBytes is the most uncompressed records in a batch: below Kafka's
+	// default limit of 1 MiB also where compression does not help.
+	batchBytes = 900_000
+	// maxMessages is the most messages in one commit.
+	maxMessages = 5000
+	// parallel is how many partitions are written to at the same time.
+	parallel = 8
+)
+
+// Publisher writes events to one topic and dead letters to another with an
+// idempotent producer: acknowledged by all in-sync replicas, and stored once
+// however often an answer is lost, within the limits that the cluster's
+// producer state sets. One process must publish a unit at a time: nothing
+// fences a second one here.
+//
+// Records carry the wall clock of publishing as their timestamp, because
+// retention counts from it; the event's own time is the header ce_time.
+// Partitions are counted once, at start. A Publisher is not safe for
+// concurrent use.
+type Publisher struct {
+	client     *client
+	producer   *producer
+	partitions map[string][]*partition // by topic
+	topic      string
+	deadTopic  string
+	encoders   chan *encoder // one per partition that may be written to at the same time
+	limits     sinks.Limits
+
+	mu sync.Mutex
+	// settled counts, by message id, what calls of Publish stored that
+	// failed as a whole: the next call skips it.
+	settled map[string]int
+}
+
+var _ sinks.Publisher = (*Publisher)(nil)
+
+// NewPublisher connects to cfg.Brokers, finds or creates the topics and
+// obtains a producer id. cfg has passed [Config.Validate]. An error names the
+// variable to check; it is fatal where trying again cannot help.
+func NewPublisher(ctx context.Context, cfg Config, log *slog.Logger) (*Publisher, error) {
+	return newPublisher(ctx, &cfg, log, (&net.Dialer{Timeout: dialTimeout}).DialContext)
+}
+
+func newPublisher(ctx context.Context, cfg *Config, log *slog.Logger, dial dialFunc) (_ *Publisher, err error) {
+	c, err := newClient(cfg, dial, cfg.Topic, cfg.DeadletterTopic)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	counts, err := provideTopics(ctx, c, cfg, log, cfg.Topic, cfg.DeadletterTopic)
+	if err != nil {
+		return nil, err
+	}
+	p := &Publisher{
+		client: c, producer: &producer{client: c, log: log},
+		partitions: make(map[string][]*partition, len(counts)),
+		topic:      cfg.Topic, deadTopic: cfg.DeadletterTopic,
+		encoders: make(chan *encoder, parallel),
+		settled:  make(map[string]int),
+	}
+	id, err := p.producer.newID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for topic, n := range counts {
+		for i := range n {
+			p.partitions[topic] = append(p.partitions[topic], &partition{topic: topic, id: int32(i), producer: id})
+		}
+	}
+	p.setLimits(messageBytes(ctx, c, log, cfg.Topic, cfg.DeadletterTopic), cfg.Compression)
+	return p, nil
+}
+
+func (p *Publisher) setLimits(bytes int, c Compression) {
+	p.limits = sinks.Limits{MaxMessageBytes: max(bytes-messageOverhead, 1), MaxMessages: maxMessages}
+	for range parallel {
+		p.encoders <- newEncoder(c, min(batchBytes, p.limits.MaxMessageBytes))
+	}
+}
+
+// Limits returns the lower of the two topics' limits.
+func (p *Publisher) Limits() sinks.Limits { return p.limits }
+
+// Guarantee returns [sinks.ExactlyOnceUnlessCrash].
+func (p *Publisher) Guarantee() sinks.Guarantee { return sinks.ExactlyOnceUnlessCrash }
+
+// Close ends all connections. What is in doubt stays so.
+func (p *Publisher) Close() error {
+	p.client.close()
+	return nil
+}
+
+// Publish stores all messages, or all but those that a *[sinks.RejectedError]
+// lists, or returns [sinks.ErrFenced], a fatal error or, promptly, the error
+// of ctx.
+//
+// After an error, what was stored is remembered, and what is in doubt is sent
+// again first: calling Publish again with the same messages, or with some of
+// them replaced, stores none of them twice.
+func (p *Publisher) Publish(ctx context.Context, events, dead []schema.Message) error {
+	if err := p.each(ctx, p.doubtful(), p.settle); err != nil {
+		return fmt.Errorf("settling what Kafka did not answer for: %w", err)
+	}
+	if len(events)+len(dead) == 0 {
+		return nil
+	}
+	if err := p.each(ctx, p.route(events, dead), p.publish); err != nil {
+		return err
+	}
+	clear(p.settled)
+	return nil
+}
+
+// settle sends the batch in doubt again.
+func (p *Publisher) settle(ctx context.Context, part *partition, _ []item) error {
+	b := part.doubt
+	err := p.producer.send(ctx, part, b)
+	if errors.Is(err, errRefused) { // not stored: the caller brings its messages again
+		return nil
+	}
+	if err == nil {
+		p.stored(b.items)
+	}
+	return err
+}
+
+// publish stores items in order. When the content of a batch is refused,
+// smaller ones are tried until what is refused is one message; the others are
+// stored all the same.
+func (p *Publisher) publish(ctx context.Context, part *partition, items []item) error {
+	var e *encoder
+	select {
+	case e = <-p.encoders:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { p.encoders <- e }()
+	var rejected []sinks.Rejection
+	limit := len(items)
+	for len(items) > 0 {
+		b, err := e.encode(items[:min(limit, len(items))], time.Now())
+		if err != nil {
+			return err
+		}
+		n := len(b.items)
+		switch err := p.send(ctx, part, e, b); {
+		case err == nil:
+			p.stored(b.items)
+		case !errors.Is(err, errRefused):
+			return err
+		case n > 1:
+			limit = n / 2
+			continue
+		default:
+			it := &items[0]
+			rejected = append(rejected, sinks.Rejection{Dead: it.dead, Index: it.index,
+				Err: fmt.Errorf("record %q in %v: %w", it.message.RecordID, part, err)})
+			limit = len(items)
+		}
+		items = items[n:]
+	}
+	if len(rejected) > 0 {
+		return &sinks.RejectedError{Messages: rejected}
+	}
+	return nil
+}
+
+func (p *Publisher) send(ctx context.Context, part *partition, e *encoder, b *batch) error {
+	stamp(b.set, part.producer, part.sequence)
+	err := p.producer.send(ctx, part, b)
+	if part.doubt != nil || b.shared {
+		e.forget() // the next call, or the transport, still reads the buffer
+	}
+	return err
+}
+
+// stored remembers items until a call of Publish succeeds as a whole.
+func (p *Publisher) stored(items []item) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range items {
+		p.settled[items[i].id]++
+	}
+}

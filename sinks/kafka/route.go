@@ -1,0 +1,126 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"connector/internal/fault"
+	"connector/schema"
+	"connector/sinks"
+)
+
+// item is one message of a commit.
+type item struct {
+	message *schema.Message // the caller's: not to be read once Publish has returned
+	id      string
+	key     []byte
+	dead    bool
+	index   int
+}
+
+// route assigns the messages that are not settled to their partitions.
+func (p *Publisher) route(events, dead []schema.Message) map[*partition][]item {
+	work := make(map[*partition][]item)
+	skipped := make(map[string]int)
+	add := func(messages []schema.Message, topic string, dead bool) {
+		partitions := p.partitions[topic]
+		numbers := make([]int, len(partitions))
+		for i := range numbers {
+			numbers[i] = i
+		}
+		for i := range messages {
+			m := &messages[i]
+			if skipped[m.ID] < p.settled[m.ID] {
+				skipped[m.ID]++
+				continue
+			}
+			key := []byte(m.Key())
+			part := partitions[kafkago.Murmur2Balancer{}.Balance(kafkago.Message{Key: key}, numbers...)]
+			work[part] = append(work[part], item{message: m, id: m.ID, key: key, dead: dead, index: i})
+		}
+	}
+	add(events, p.topic, false)
+	add(dead, p.deadTopic, true)
+	return work
+}
+
+// doubtful returns the partitions that have a batch in doubt.
+func (p *Publisher) doubtful() map[*partition][]item {
+	work := make(map[*partition][]item)
+	for _, partitions := range p.partitions {
+		for _, part := range partitions {
+			if part.doubt != nil {
+				work[part] = nil
+			}
+		}
+	}
+	return work
+}
+
+// each calls do for every partition of work at the same time and returns the
+// gravest error. After a fatal one the others are interrupted: they could be
+// trying for ever.
+func (p *Publisher) each(ctx context.Context, work map[*partition][]item, do func(context.Context, *partition, []item) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan error, len(work))
+	for part, items := range work {
+		go func() { results <- do(inner, part, items) }()
+	}
+	var gravest error
+	var rejected []sinks.Rejection
+	for range work {
+		err := <-results
+		if r, ok := errors.AsType[*sinks.RejectedError](err); ok {
+			rejected = append(rejected, r.Messages...)
+			continue
+		}
+		if gravity(err) > gravity(gravest) {
+			gravest = err
+		}
+		if gravity(gravest) >= gravityFatal {
+			cancel()
+		}
+	}
+	if gravest != nil || len(rejected) == 0 {
+		return gravest
+	}
+	slices.SortFunc(rejected, func(a, b sinks.Rejection) int {
+		switch {
+		case a.Dead == b.Dead:
+			return a.Index - b.Index
+		case b.Dead:
+			return -1
+		default:
+			return 1
+		}
+	})
+	return &sinks.RejectedError{Messages: rejected}
+}
+
+// The gravity of errors: the gravest of several partitions' is returned.
+const (
+	gravityNone = iota
+	gravityOther
+	gravityFatal
+	gravityFenced
+)
+
+func gravity(err error) int {
+	switch {
+	case err == nil:
+		return gravityNone
+	case errors.Is(err, sinks.ErrFenced):
+		return gravityFenced
+	case fault.IsFatal(err):
+		return gravityFatal
+	default:
+		return gravityOther
+	}
+}
