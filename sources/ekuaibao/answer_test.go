@@ -1,0 +1,75 @@
+package ekuaibao
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"connector/internal/fault"
+	"connector/sources/httpx"
+	"connector/sources/scan"
+)
+
+func TestAnswers(t *testing.T) {
+	row := func(fields string) string {
+		return `{"items":[{"id":"1","createTime":1505372614157,"messageType":"flow",` + fields + `"version":1}]}`
+	}
+	tests := []struct {
+		name, body string
+		status     int
+		want       string // part of the error; empty: none
+		is         error
+		fatal      bool
+	}{
+		{"empty log", `{"items": []}`, 200, "", nil, false},
+		{"one row", row(``), 200, "", nil, false},
+		{"success code and items", `{"code":200,"msg":"ok","items":[]}`, 200, "", nil, false},
+		{"no items", `{}`, 200, "no list of items", nil, false},
+		{"items null", `{"items":null}`, 200, "no list of items", nil, false},
+		{"nothing", ``, 200, "unexpected EOF", io.ErrUnexpectedEOF, false},
+		{"cut", `{"items":[{"id":"1","createTime":1505372614157},`, 200, "unexpected EOF", io.ErrUnexpectedEOF, false},
+		{"code and msg", `{"code":500,"msg":"系统错误 canary:dynamic_token","data":null,"traceId":"x"}`, 200, `error code 500: "系统错误 ****"`, nil, false},
+		{"errorCode behind the rows", `{"items":[],"errorCode":"E1","errorMessage":"later"}`, 200, `error code E1: "later"`, nil, false},
+		{"inner 403", `{"errorCode":403,"errorMessage":"未授权"}`, 200, "HQ_APP_KEY and HQ_APP_SECURITY", nil, true},
+		{"inner 401 in a 400", `{"errorCode":"401","errorMessage":"x"}`, 400, "HQ_APP_KEY and HQ_APP_SECURITY", nil, true},
+		{"403 with a text", `未授权`, 403, `403 Forbidden: "未授权"`, nil, true},
+		{"401", ``, 401, "HQ_APP_KEY", nil, true},
+		{"412", `参数错误`, 412, `412 Precondition Failed: "参数错误"`, nil, false},
+		{"404", `not here`, 404, "check HQ_BASE_URL", nil, false},
+		{"500", `boom`, 500, "500", nil, false},
+		{"web page", `<!doctype html><html>login</html>`, 200, "check HQ_BASE_URL", httpx.ErrHTML, false},
+		{"another message type", row(`"messageType":"dataLink",`), 200, "asked for messageType flow, got dataLink", scan.ErrOther, false},
+		{"message type absent", `{"items":[{"id":"1","createTime":1505372614157}]}`, 200, "", nil, false},
+		{"before the window", `{"items":[{"id":"1","createTime":1505372613997,"updateTime":1505372613997}]}`, 200, "outside", scan.ErrOutside, false},
+		{"two ticks before the window", `{"items":[{"id":"1","createTime":1505372613998}]}`, 200, "", nil, false},
+		{"after the window", `{"items":[{"id":"1","createTime":1505372615003}]}`, 200, "outside", scan.ErrOutside, false},
+		{"updated in the window", `{"items":[{"id":"1","createTime":1405372615003,"updateTime":1505372614157}]}`, 200, "", nil, false},
+		{"two companies", `{"items":[{"id":"1","createTime":1505372614157,"corporationId":"a"},{"id":"2","createTime":1505372614157,"corporationId":"b"}]}`,
+			200, "corporationId b, those before to a", nil, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := answers(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(tt.status)
+				fmt.Fprint(w, tt.body)
+			})
+			s.tokens.wait = 0
+			_, proven, err := read(t.Context(), s, flow(s), window)
+			if tt.want == "" {
+				if err != nil || proven != window {
+					t.Errorf("got proven %v, %v, want the window", proven, err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) || proven == window {
+				t.Fatalf("got proven %v, %v, want nothing proven and %q", proven, err, tt.want)
+			}
+			if tt.is != nil && !errors.Is(err, tt.is) || fault.IsFatal(err) != tt.fatal || leaks(err.Error()) {
+				t.Errorf("got %v; fatal %v, want %v; leaks %v", err, fault.IsFatal(err), tt.fatal, leaks(err.Error()))
+			}
+		})
+	}
+}

@@ -1,0 +1,136 @@
+package ekuaibao
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"connector/internal/fault"
+	"connector/sources"
+	"connector/sources/jsonrows"
+	"connector/sources/scan"
+)
+
+// stateSuccess is the state of a delivery that succeeded. The API documents
+// no other that is final: a FAILURE may be sent again at any time.
+const stateSuccess = "SUCCESS"
+
+// maxMillis is the last millisecond of the year 9999; RFC 3339 ends there.
+const maxMillis = 253402300799999
+
+// keys are the fields that identify and order the versions of a row.
+type keys struct {
+	ID            *jsonrows.Text `json:"id"`
+	MessageType   *jsonrows.Text `json:"messageType"`
+	CorporationID *jsonrows.Text `json:"corporationId"`
+	CreateTime    *jsonrows.Int  `json:"createTime"`
+	UpdateTime    *jsonrows.Int  `json:"updateTime"`
+	Version       *jsonrows.Int  `json:"version"`
+	State         *jsonrows.Text `json:"state"`
+	Active        *jsonrows.Bool `json:"active"`
+}
+
+// record makes a record of a row of the answer to q. Its error says that the
+// answer fails a check; a row that can be no event is a record with a fault.
+func (s *Source) record(q query, row jsonrows.Row) (sources.Record, error) {
+	r, k := s.decode(row)
+	return r, s.check(q, k)
+}
+
+// decode reads a row; keys that cannot be read are absent.
+func (s *Source) decode(row jsonrows.Row) (sources.Record, keys) {
+	r := row.Record(s.variable("MAX_ROW_BYTES"))
+	if r.Fault != nil {
+		return r, keys{}
+	}
+	var k keys
+	if err := jsonrows.Decode(row.Raw, &k); err != nil {
+		return jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "id"), err), keys{}
+	}
+	created, err := instant("createTime", k.CreateTime)
+	if err != nil {
+		return jsonrows.Reject(r, "decode", k.ID.Trimmed(), err), k
+	}
+	r.Created = created
+	if k.ID.Trimmed() == "" {
+		return jsonrows.Reject(r, "no_id", "", errors.New("the row has no id")), k
+	}
+	r.ID, r.Print, r.Rank = k.ID.Trimmed(), k.print(), k.rank()
+	r.Terminal = k.State.Trimmed() == stateSuccess
+	return r, k
+}
+
+// check tells whether a row belongs to the answer to q.
+func (s *Source) check(q query, k keys) error {
+	if got := k.MessageType.Trimmed(); got != "" && got != q.stream {
+		return fmt.Errorf("%w: asked for messageType %s, got %s", scan.ErrOther, q.stream, s.client.Snippet(got))
+	}
+	if k.CreateTime != nil && !q.near(k.CreateTime) && !q.near(k.UpdateTime) {
+		return fmt.Errorf("%w: asked for %s, got createTime %d", scan.ErrOutside, q.span, *k.CreateTime)
+	}
+	return s.pin(k.CorporationID.Trimmed())
+}
+
+// pin remembers the first corporationId and refuses another.
+func (s *Source) pin(corporation string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case corporation == "" || corporation == s.corporation:
+		return nil
+	case s.corporation == "":
+		s.corporation = corporation
+		return nil
+	}
+	err := fmt.Errorf("the rows belong to corporationId %s, those before to %s", s.client.Snippet(corporation), s.client.Snippet(s.corporation))
+	return fault.Fatal(err, "check "+s.variable("BASE_URL")+" and the account's credential; an account reads one company")
+}
+
+// near reports whether ms lies in the requested span, give or take a tick.
+func (q query) near(ms *jsonrows.Int) bool {
+	if ms == nil {
+		return false
+	}
+	at := int64(*ms)
+	return at >= q.span.From.UnixMilli()-1 && at <= q.span.To.UnixMilli()+1
+}
+
+// print hashes version, updateTime, state and active: what tells versions of
+// a row apart. It holds nothing of the message.
+func (k *keys) print() string {
+	parts := []string{number(k.Version), number(k.UpdateTime), k.State.Trimmed(), ""}
+	if k.Active != nil {
+		parts[3] = strconv.FormatBool(bool(*k.Active))
+	}
+	return jsonrows.Sum([]byte(strings.Join(parts, "\x00")))
+}
+
+// rank is the version, or the updateTime of a row without one.
+func (k *keys) rank() int64 {
+	for _, n := range []*jsonrows.Int{k.Version, k.UpdateTime} {
+		if n != nil {
+			return int64(*n)
+		}
+	}
+	return 0
+}
+
+func number(n *jsonrows.Int) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.FormatInt(int64(*n), 10)
+}
+
+// instant returns the time of a field in milliseconds.
+func instant(field string, ms *jsonrows.Int) (time.Time, error) {
+	if ms == nil {
+		return time.Time{}, fmt.Errorf("field %q is absent", field)
+	}
+	if *ms < 0 || *ms > maxMillis {
+		return time.Time{}, fmt.Errorf("field %q is no time in milliseconds", field)
+	}
+	return time.UnixMilli(int64(*ms)).UTC(), nil
+}

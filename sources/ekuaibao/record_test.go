@@ -1,0 +1,177 @@
+package ekuaibao
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"connector/internal/fault"
+	"connector/schema"
+	"connector/sources"
+	"connector/sources/httpx"
+	"connector/sources/jsonrows"
+)
+
+func TestRecords(t *testing.T) {
+	large := `{"id":"8","createTime":1505372614157,"request":"` + strings.Repeat("x", 2000) + `"}`
+	tests := []struct {
+		name, row string
+		want      sources.Record // ID, Created, Rank, Terminal; an ID of "sha256" stands for the row's hash
+		class     string
+	}{
+		{"good", `{"id":"1","createTime":1505372614157,"version":4,"state":"FAILURE","updateTime":1505372614200}`, sources.Record{ID: "1", Rank: 4}, ""},
+		{"success is final", `{"id":"1","createTime":1505372614157,"version":5,"state":"SUCCESS"}`, sources.Record{ID: "1", Rank: 5, Terminal: true}, ""},
+		{"no version", `{"id":"1","createTime":1505372614157,"updateTime":1505372614200}`, sources.Record{ID: "1", Rank: 1505372614200}, ""},
+		{"numeric id", `{"id":9007199254740993,"createTime":"1505372614157"}`, sources.Record{ID: "9007199254740993"}, ""},
+		{"no id", `{"createTime":1505372614157}`, sources.Record{ID: "sha256", Terminal: true}, "no_id"},
+		{"empty id", `{"id":" ","createTime":1505372614157}`, sources.Record{ID: "sha256", Terminal: true}, "no_id"},
+		{"no object", `"row"`, sources.Record{ID: "sha256", Terminal: true}, "decode"},
+		{"null", `null`, sources.Record{ID: "sha256", Terminal: true}, "decode"},
+		{"bad time", `{"id":"1","createTime":"yesterday"}`, sources.Record{ID: "1"}, "decode"},
+		{"impossible time", `{"id":"1","createTime":9223372036854775807,"updateTime":1505372614157}`, sources.Record{ID: "1"}, "decode"},
+		{"no time", `{"id":"1","createTime":null}`, sources.Record{ID: "1"}, "decode"},
+		{"id is an object", `{"id":{},"createTime":1505372614157}`, sources.Record{ID: "sha256", Terminal: true}, "decode"},
+		{"too large", large, sources.Record{ID: "sha256", Terminal: true}, "too_large"},
+	}
+	for _, tt := range tests {
+		s := answers(t, text(`{"items":[`+tt.row+`,{"id":"next","createTime":1505372614157}]}`))
+		s.cfg.MaxRowBytes = 1000
+		records, proven, err := read(t.Context(), s, flow(s), window)
+		if err != nil || proven != window || len(records) != 2 || records[1].ID != "next" {
+			t.Errorf("%s: got %d records, proven %v, %v", tt.name, len(records), proven, err)
+			continue
+		}
+		got := records[0]
+		if tt.want.ID == "sha256" {
+			tt.want.ID = "sha256:" + jsonrows.Sum([]byte(tt.row))
+		}
+		if class, _ := fault.Class(got.Fault); got.ID != tt.want.ID || got.Rank != tt.want.Rank || got.Terminal != tt.want.Terminal || class != tt.class {
+			t.Errorf("%s: got %+v, want %+v, class %q", tt.name, got, tt.want, tt.class)
+		}
+		if timed := tt.class == "" || tt.class == "no_id"; timed != got.Created.Equal(time.UnixMilli(1505372614157)) || !timed && !got.Created.IsZero() {
+			t.Errorf("%s: got created %v", tt.name, got.Created)
+		}
+		if got.Size != int64(len(tt.row)) || got.Print == "" {
+			t.Errorf("%s: got size %d, print %q", tt.name, got.Size, got.Print)
+		}
+	}
+}
+
+// TestPrint checks which fields change the print, and that spelling does not.
+func TestPrint(t *testing.T) {
+	printOf := func(row string) string {
+		var k keys
+		if err := jsonrows.Decode([]byte(row), &k); err != nil {
+			t.Fatal(err)
+		}
+		return k.print()
+	}
+	base := printOf(`{"id":"1","version":4,"updateTime":5,"state":"FAILURE","active":true}`)
+	for row, same := range map[string]bool{
+		`{"active":"true","state":"FAILURE","updateTime":"5","version":"4","id":"1"}`:            true,
+		`{"id":"1","version":4,"updateTime":5,"state":"FAILURE","active":true,"request":"text"}`: true,
+		`{"id":"1","version":5,"updateTime":5,"state":"FAILURE","active":true}`:                  false,
+		`{"id":"1","version":4,"updateTime":6,"state":"FAILURE","active":true}`:                  false,
+		`{"id":"1","version":4,"updateTime":5,"state":"SUCCESS","active":true}`:                  false,
+		`{"id":"1","version":4,"updateTime":5,"state":"FAILURE","active":false}`:                 false,
+		`{"id":"1","version":4,"updateTime":5,"state":"FAILURE"}`:                                false,
+	} {
+		if got := printOf(row) == base; got != same {
+			t.Errorf("%s: got the same print %v, want %v", row, got, same)
+		}
+	}
+}
+
+func TestNormalize(t *testing.T) {
+	s := answers(t, text(""))
+	tests := []struct {
+		name, row, want string
+		status          schema.Status
+	}{
+		{"only an id", `{"id":"1","createTime":1}`, `{"id":"1","createTime":1}`, schema.Unknown},
+		{"nulls", `{"id":"1","createTime":1,"name":null,"request":null,"active":null,"new":null}`, `{"id":"1","createTime":1}`, schema.Unknown},
+		{"mixed types", `{"id":222,"createTime":"1","nodeName":7,"active":"false","version":"4","state":"FAILURE"}`,
+			`{"nodeName":"7","state":"FAILURE","id":"222","version":4,"active":false,"createTime":1}`, schema.Failed},
+		{"any request", `{"id":"1","createTime":1,"request":"a=b","response":[1,{"n":9007199254740993}],"state":"SUCCESS"}`,
+			`{"request":"a=b","response":[1,{"n":9007199254740993}],"state":"SUCCESS","id":"1","createTime":1}`, schema.Delivered},
+		{"unknown fields", `{"id":"1","createTime":1,"new":{"a":[1.50]}}`, `{"id":"1","createTime":1,"new":{"a":[1.50]}}`, schema.Unknown},
+		{"half a character", `{"id":"1","createTime":1,"name":"\ud83d","request":{"a":"\ud83d"}}`,
+			`{"name":"` + "\uFFFD" + `","request":{"a":"` + "\uFFFD" + `"},"id":"1","createTime":1}`, schema.Unknown},
+	}
+	for _, tt := range tests {
+		e, err := s.Normalize(flow(s), sources.Record{ID: "1", Created: time.UnixMilli(1), Raw: []byte(tt.row)})
+		if err != nil || e.Status != tt.status {
+			t.Errorf("%s: got %+v, %v, want status %s", tt.name, e, err, tt.status)
+			continue
+		}
+		m, err := e.Message()
+		if want := `"ekuaibao":` + tt.want + `}`; err != nil || !strings.HasSuffix(string(m.Body), want) {
+			t.Errorf("%s:\n got %s, %v\nwant …%s", tt.name, m.Body, err, want)
+		}
+	}
+	for field, row := range map[string]string{
+		"name":       `{"id":"1","createTime":1,"name":{"private":1}}`,
+		"version":    `{"id":"1","createTime":1,"version":"private"}`,
+		"active":     `{"id":"1","createTime":1,"active":"private"}`,
+		"request":    `{"id":"1","createTime":1,"request":{"private":1,"private":2}}`,
+		"updateTime": `{"id":"1","createTime":1,"updateTime":-1}`,
+	} {
+		_, err := s.Normalize(flow(s), sources.Record{ID: "1", Created: time.UnixMilli(1), Raw: []byte(row)})
+		if class, _ := fault.Class(err); class != "decode" || !strings.Contains(err.Error(), field) || strings.Contains(err.Error(), "private") {
+			t.Errorf("%s: got %v, want a rejection that names the field and not the value", field, err)
+		}
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	seed, err := os.ReadFile("testdata/seed.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for row, err := range jsonrows.New(bytes.NewReader(seed), "items", 1<<20).Rows() {
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(bytes.Clone(row.Raw))
+	}
+	f.Add([]byte(`{"id":9007199254740993,"createTime":"1505372614157","request":"\ud800","active":0,"x":{"a":1,"a":2}}`))
+	f.Add([]byte(`{"id":{},"createTime":1e9}`))
+	s, err := New("hq", settings("http://x"), httpx.Options{Transport: http.NewFileTransport(http.Dir("."))})
+	if err != nil {
+		f.Fatal(err)
+	}
+	q := query{stream: "flow", span: sources.Span{From: time.UnixMilli(0), To: time.UnixMilli(maxMillis)}}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if !jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
+			return
+		}
+		s.corporation = ""
+		r, err := s.record(q, jsonrows.Row{Raw: raw, Size: int64(len(raw))})
+		if err != nil {
+			return
+		}
+		if r.ID == "" || r.Print == "" {
+			t.Fatalf("got %+v", r)
+		}
+		e, err := s.Normalize(flow(s), r)
+		if err != nil {
+			if _, ok := fault.Class(err); !ok {
+				t.Fatalf("got an unmarked error: %v", err)
+			}
+			return
+		}
+		e.Record.Revision, e.ObservedAt = 1, time.UnixMilli(1).UTC()
+		m, err := e.Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(m.Body); err != nil {
+			t.Fatalf("%v: %s", err, m.Body)
+		}
+	})
+}

@@ -1,0 +1,179 @@
+// Package ekuaibao reads ekuaibao's log of failed outbound messages,
+// GET /api/openapi/v1/outboundMessageLogs. One stream per message type.
+package ekuaibao
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"connector/internal/fault"
+	"connector/internal/secret"
+	"connector/sources"
+	"connector/sources/httpx"
+	"connector/sources/jsonrows"
+	"connector/sources/scan"
+)
+
+// System is the system of the events.
+const System = "ekuaibao"
+
+const (
+	logPath   = "/api/openapi/v1/outboundMessageLogs"
+	tick      = time.Millisecond
+	maxWindow = time.Hour
+)
+
+// Source reads one account. It pins the corporationId of the first row it
+// sees: a row of another company is a fatal error.
+type Source struct {
+	account string
+	cfg     Config
+	client  *httpx.Client
+	tokens  *tokens
+
+	mu          sync.Mutex
+	corporation string // "" until seen
+}
+
+// New returns the source of an account; cfg is valid. It sends nothing yet.
+func New(account string, cfg Config, opts httpx.Options) (*Source, error) {
+	if _, err := url.Parse(string(cfg.BaseURL)); err != nil {
+		return nil, fmt.Errorf("account %s: base URL is not a URL", account)
+	}
+	if opts.Limiter == nil {
+		opts.Limiter = rate.NewLimiter(rate.Limit(cfg.Rate), 1)
+	}
+	client := httpx.New(opts, []string{"accessToken"}, cfg.AppKey, cfg.AppSecurity, cfg.AccessToken)
+	s := &Source{account: account, cfg: cfg, client: client}
+	s.tokens = newTokens(client, cfg, s.variable)
+	return s, nil
+}
+
+// variable returns the name of one of the account's variables.
+func (s *Source) variable(suffix string) string { return strings.ToUpper(s.account) + "_" + suffix }
+
+// Streams lists one stream per message type.
+func (s *Source) Streams() []sources.Stream {
+	var streams []sources.Stream
+	for _, name := range s.cfg.MessageTypes {
+		streams = append(streams, sources.Stream{Name: name, Tick: tick, MaxWindow: maxWindow})
+	}
+	return streams
+}
+
+// Now returns the provider's time by the Date of its latest answer. Without
+// one of the last 10 minutes it asks for the log of one millisecond.
+func (s *Source) Now(ctx context.Context) (time.Time, error) {
+	if now, ok := s.client.Clock().Now(); ok {
+		return now, nil
+	}
+	at := time.Now()
+	ask := query{stream: s.cfg.MessageTypes[0], span: sources.Span{From: at, To: at}}
+	err := s.rows(ctx, ask, func(jsonrows.Row) error { return nil })
+	now, ok := s.client.Clock().Now()
+	switch {
+	case fault.IsFatal(err), ctx.Err() != nil, err != nil && !ok:
+		return time.Time{}, fmt.Errorf("asking for the provider's time: %w", err)
+	case !ok:
+		return time.Time{}, errors.New("asking for the provider's time: its answer has no Date header; check any proxy in between")
+	}
+	return now, nil
+}
+
+// Scan reads window in one request, which reaches a millisecond further on
+// each side. It checks every row, and proves the window when the answer is
+// complete.
+func (s *Source) Scan(ctx context.Context, st sources.Stream, window sources.Span) iter.Seq2[sources.Chunk, error] {
+	return scan.Run(window, tick, func(c *scan.Chunks) error {
+		ask := query{stream: st.Name, span: sources.Span{From: window.From.Add(-tick), To: window.To.Add(tick)}}
+		err := s.rows(ctx, ask, func(row jsonrows.Row) error {
+			r, err := s.record(ask, row)
+			if err != nil {
+				return err
+			}
+			return c.Add(r)
+		})
+		if err != nil {
+			return err
+		}
+		return c.Prove(window.To)
+	})
+}
+
+// query is one request for rows.
+type query struct {
+	stream string
+	span   sources.Span
+}
+
+func (q query) url(base string, token secret.String) string {
+	params := url.Values{
+		"accessToken": {token.Reveal()}, "messageType": {q.stream},
+		"startDate": {strconv.FormatInt(q.span.From.UnixMilli(), 10)}, "endDate": {strconv.FormatInt(q.span.To.UnixMilli(), 10)},
+	}
+	return base + logPath + "?" + params.Encode()
+}
+
+// rows asks for rows with a valid token and hands each to take. When it
+// returns nil the answer was complete.
+func (s *Source) rows(ctx context.Context, q query, take func(jsonrows.Row) error) error {
+	return s.tokens.use(ctx, func(token secret.String) error { return s.ask(ctx, q, token, take) })
+}
+
+// ask sends one request for rows.
+func (s *Source) ask(ctx context.Context, q query, token secret.String, take func(jsonrows.Row) error) error {
+	if err := s.client.Wait(ctx); err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, q.url(string(s.cfg.BaseURL), token), nil)
+	if err != nil {
+		return errors.New("building the request: the base URL is not a URL")
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return s.refused(err)
+	}
+	defer func() { _ = resp.Body.Close() }() // the answer has been read, or is not wanted
+
+	answer := jsonrows.New(resp.Body, "items", int(s.cfg.MaxRowBytes))
+	for row, err := range answer.Rows() {
+		if err != nil {
+			return err
+		}
+		if err := take(row); err != nil {
+			return err
+		}
+	}
+	if e, ok := apiErrorOf(answer.Members()); ok {
+		e.msg = s.client.Snippet(e.msg, token)
+		return e
+	}
+	if answer.Found() != jsonrows.Array {
+		return errors.New("the answer has no list of items")
+	}
+	return nil
+}
+
+// refused adds to an answer's error what the user can check, and makes
+// a refused token an apiError.
+func (s *Source) refused(err error) error {
+	status, ok := errors.AsType[*httpx.StatusError](err)
+	switch {
+	case errors.Is(err, httpx.ErrRedirect), errors.Is(err, httpx.ErrHTML), ok && status.Status == http.StatusNotFound:
+		return fmt.Errorf("%w; check %s", err, s.variable("BASE_URL"))
+	case ok && statusDenies(status):
+		return &apiError{code: "403", cause: err}
+	}
+	return err
+}

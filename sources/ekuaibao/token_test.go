@@ -1,0 +1,207 @@
+package ekuaibao
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"connector/internal/apisim"
+	"connector/internal/fault"
+	"connector/internal/secret"
+	"connector/sources"
+	"connector/sources/httpx"
+)
+
+// inBubble returns a source and its simulator over net.Pipe, for a test in a synctest bubble.
+func inBubble(t *testing.T, cfg apisim.EkuaibaoConfig, change func(*Config)) (*Source, *apisim.Ekuaibao) {
+	t.Helper()
+	cfg.AppKey, cfg.AppSecurity = canaryKey, canarySecurity
+	cfg.Population = apisim.Population{Seed: 1, Start: time.Now().Add(-time.Hour), Every: 10 * time.Second}
+	sim := apisim.NewEkuaibao(cfg)
+	l := apisim.NewPipeListener()
+	base := sim.Serve(l)
+	tr := httpx.NewTransport(l.DialContext)
+	t.Cleanup(func() {
+		tr.CloseIdleConnections()
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := settings(base)
+	if change != nil {
+		change(&c)
+	}
+	s, err := New("hq", c, httpx.Options{Transport: tr, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, sim
+}
+
+// lastMinutes scans the 5 minutes before now.
+func lastMinutes(t *testing.T, s *Source) (int, error) {
+	t.Helper()
+	now := time.Now()
+	records, _, err := read(t.Context(), s, flow(s), sources.Span{From: now.Add(-5 * time.Minute), To: now})
+	return len(records), err
+}
+
+func TestTokens(t *testing.T) {
+	tests := []struct {
+		name     string
+		switches apisim.EkuaibaoSwitches
+		change   func(*Config)
+		between  func(sim *apisim.Ekuaibao) // before each but the first of three scans, an hour apart
+		issued   int                        // tokens
+		fatal    string                     // part of the error
+	}{
+		{name: "one token for all", issued: 1},
+		{name: "expired", switches: apisim.EkuaibaoSwitches{TokenLife: 30 * time.Minute}, issued: 3},
+		{name: "revoked", between: func(sim *apisim.Ekuaibao) { sim.RevokeTokens() }, issued: 3},
+		{name: "revoked, said in the body", switches: apisim.EkuaibaoSwitches{InnerCode: true}, between: func(sim *apisim.Ekuaibao) { sim.RevokeTokens() }, issued: 3},
+		{name: "refused for a moment", switches: apisim.EkuaibaoSwitches{TokenDelay: 900 * time.Millisecond}, issued: 1},
+		{name: "refused for a moment, said in the body", switches: apisim.EkuaibaoSwitches{TokenDelay: 900 * time.Millisecond, InnerCode: true}, issued: 1},
+		{name: "never accepted", switches: apisim.EkuaibaoSwitches{TokenDelay: time.Hour}, issued: 1, fatal: "HQ_APP_KEY and HQ_APP_SECURITY"},
+		{name: "wrong key", change: func(c *Config) { c.AppSecurity = secret.New("canary-wrong") }, fatal: "check HQ_APP_KEY and HQ_APP_SECURITY"},
+		{name: "fixed token", change: func(c *Config) {
+			c.AppKey, c.AppSecurity, c.AccessToken = secret.String{}, secret.String{}, secret.New(canaryToken)
+		}},
+		{name: "fixed token, wrong", change: func(c *Config) { c.AccessToken = secret.New("canary-wrong") }, fatal: "renew HQ_ACCESS_TOKEN"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, sim := inBubble(t, apisim.EkuaibaoConfig{AccessToken: canaryToken, Switches: tt.switches}, tt.change)
+				for i := range 3 {
+					if i > 0 && tt.between != nil {
+						tt.between(sim)
+					}
+					n, err := lastMinutes(t, s)
+					if tt.fatal != "" {
+						if !fault.IsFatal(err) || !strings.Contains(err.Error(), tt.fatal) || leaks(err.Error()) {
+							t.Errorf("got %v, want a fatal error with %q", err, tt.fatal)
+						}
+						return
+					}
+					if err != nil || n < 25 {
+						t.Errorf("scan %d: got %d rows, %v", i, n, err)
+					}
+					time.Sleep(33 * time.Minute)
+				}
+				if got := sim.Stats().Requests[tokenPath]; got != tt.issued {
+					t.Errorf("got %d tokens, want %d", got, tt.issued)
+				}
+			})
+		})
+	}
+}
+
+// TestConcurrentTokens lets six streams scan while each new token ends the one before.
+func TestConcurrentTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, sim := inBubble(t, apisim.EkuaibaoConfig{Switches: apisim.EkuaibaoSwitches{OneToken: true}}, nil)
+		now := time.Now()
+		for range 3 {
+			var group sync.WaitGroup
+			for _, st := range s.Streams() {
+				group.Go(func() {
+					if _, _, err := read(t.Context(), s, st, sources.Span{From: now.Add(-time.Minute), To: now}); err != nil {
+						t.Errorf("%s: %v", st.Name, err)
+					}
+				})
+			}
+			group.Wait()
+			time.Sleep(time.Minute)
+			sim.RevokeTokens()
+		}
+		if got := sim.Stats().Requests[tokenPath]; got != 3 {
+			t.Errorf("got %d tokens, want one for each revocation", got)
+		}
+	})
+}
+
+// TestTokenTrouble wants trouble of the token call to be transient unless it blames the key.
+func TestTokenTrouble(t *testing.T) {
+	tests := []struct {
+		name      string
+		answer    http.HandlerFunc
+		fatal     bool
+		throttled bool
+	}{
+		{"500", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, false, false},
+		{"429", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, false, true},
+		{"404", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, false, false},
+		{"400", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400); fmt.Fprint(w, "canary-app-key") }, true, false},
+		{"412", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(412) }, true, false},
+		{"web page", text("<html>"), false, false},
+		{"not JSON", text("oops"), false, false},
+		{"empty", text("{}"), false, false},
+		{"no token", text(`{"value":{"accessToken":null}}`), false, false},
+		{"inner 500", text(`{"errorCode":500,"errorMessage":"canary-app-key"}`), false, false},
+		{"inner 403", text(`{"code":"403","msg":"canary-app-key"}`), true, false},
+	}
+	for _, tt := range tests {
+		srv := httptest.NewServer(tt.answer)
+		s := newSource(t, settings(srv.URL), httpx.Options{})
+		_, proven, err := read(t.Context(), s, flow(s), window)
+		if err == nil || proven == window || fault.IsFatal(err) != tt.fatal || leaks(err.Error()) || !strings.Contains(err.Error(), "getting an access token") {
+			t.Errorf("%s: got %v, want fatal %v", tt.name, err, tt.fatal)
+		}
+		if _, ok := fault.RetryAfter(err); ok != tt.throttled {
+			t.Errorf("%s: got throttled %v", tt.name, ok)
+		}
+		srv.Close()
+	}
+}
+
+func TestNow(t *testing.T) {
+	slow := func() time.Time { return time.Now().Add(-10 * time.Minute) } // the provider's clock
+	synctest.Test(t, func(t *testing.T) {
+		s, sim := inBubble(t, apisim.EkuaibaoConfig{Clock: slow}, nil)
+		for range 3 {
+			for range 10 {
+				got, err := s.Now(t.Context())
+				if behind := slow().Sub(got); err != nil || behind < 0 || behind > 2*time.Second {
+					t.Errorf("got %v, %v: %v behind the provider", got, err, behind)
+				}
+				time.Sleep(time.Second)
+			}
+			time.Sleep(time.Hour)
+		}
+		if got := sim.Stats().Requests[logPath]; got != 3 {
+			t.Errorf("got %d requests for the time, want one an hour", got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := inBubble(t, apisim.EkuaibaoConfig{}, func(c *Config) { c.AppKey = secret.New("canary-wrong") })
+		if _, err := s.Now(t.Context()); !fault.IsFatal(err) {
+			t.Errorf("got %v, want the wrong key to be fatal", err)
+		}
+	})
+}
+
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := inBubble(t, apisim.EkuaibaoConfig{}, func(c *Config) { c.Rate = 2 })
+		began := time.Now()
+		for range 5 {
+			if _, err := lastMinutes(t, s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := time.Since(began), 2500*time.Millisecond; got != want { // the token is a request too
+			t.Errorf("six requests took %v, want %v", got, want)
+		}
+	})
+	shared := rate.NewLimiter(1, 1)
+	if s := newSource(t, settings("http://x"), httpx.Options{Limiter: shared}); s.client.Wait(t.Context()) != nil || shared.Tokens() > 0.9 {
+		t.Error("the given limiter is not used")
+	}
+}

@@ -1,0 +1,188 @@
+package submail
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"connector/internal/fault"
+	"connector/sources"
+	"connector/sources/jsonrows"
+	"connector/sources/scan"
+)
+
+// ErrRows says that the API does not give as many rows a page as asked for.
+var ErrRows = errors.New("the API refuses the number of rows a page")
+
+// defaultRows is what the API gives when it refuses the number asked for.
+const defaultRows = 50
+
+// answer reads the rows of a page and what the API says about them.
+type answer interface {
+	Rows() iter.Seq2[jsonrows.Row, error]
+	Members() map[string]string // complete after Rows
+	Found() jsonrows.Found
+}
+
+func (s *Source) answer(body io.Reader) answer {
+	if s.cfg.Format == FormatXML {
+		return newXMLAnswer(body, int(s.cfg.MaxRowBytes))
+	}
+	return jsonrows.New(body, "results", int(s.cfg.MaxRowBytes))
+}
+
+// unreadable names what helps against answers that cannot be parsed.
+func (s *Source) unreadable(err error) error {
+	if s.cfg.Format == FormatXML && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w; if it stays so, set %s=json", err, s.variable("FORMAT"))
+	}
+	return err
+}
+
+// check tells whether a page is the answer to q, and whether there may be
+// more rows behind it.
+func (s *Source) check(q query, a answer, records []sources.Record) (full bool, err error) {
+	m := a.Members()
+	switch status := strings.ToLower(strings.TrimSpace(m["status"])); status {
+	case "success":
+	case "error":
+		return false, s.apiError(strings.TrimSpace(m["code"]), m["msg"])
+	default:
+		return false, fmt.Errorf("the answer has status %q, neither success nor error", s.client.Snippet(status))
+	}
+	if id := strings.TrimSpace(m["appid"]); id != "" && id != s.cfg.AppID {
+		return false, fmt.Errorf("%w: asked for appid %s, got %s", scan.ErrOther, s.cfg.AppID, s.client.Snippet(id))
+	}
+	e := readEcho(m)
+	if e.count > 0 && a.Found() != jsonrows.Array {
+		return false, fmt.Errorf("the answer counts %d rows and has none", e.count)
+	}
+	if full, err = s.checkEcho(q, e, len(records)); err != nil {
+		return false, err
+	}
+	s.checkDates(q, m)
+	for _, r := range records {
+		if err := s.inside(q, r); err != nil {
+			return false, err
+		}
+	}
+	return full, nil
+}
+
+// echo is what an answer says about its place among all rows; -1 where it
+// says nothing.
+type echo struct{ start, end, count int }
+
+func readEcho(members map[string]string) echo {
+	read := func(name string) int {
+		n, err := strconv.Atoi(strings.TrimSpace(members[name]))
+		if err != nil || n < 0 {
+			return -1
+		}
+		return n
+	}
+	return echo{read("start_row"), read("end_row"), read("count")}
+}
+
+// checkEcho compares the echo with the request and the n rows of the page.
+// Whether count is that of the page or of all pages is not documented: it may
+// say that there are more rows, never that there are no more.
+func (s *Source) checkEcho(q query, e echo, n int) (full bool, err error) {
+	if n == 0 {
+		return false, nil
+	}
+	before := q.offset * q.rows
+	switch {
+	case n > q.rows,
+		n == defaultRows && q.rows != defaultRows && e.count > before+n,
+		q.offset > 0 && e.start == q.offset*defaultRows+1 && e.start != before+1:
+		return false, fmt.Errorf("%w: asked for %d, got %d; set %s to a number it takes (10 to 1000)", ErrRows, q.rows, n, s.variable("ROWS"))
+	case e.start >= 0 && e.start != before+1:
+		return false, fmt.Errorf("%w: asked for rows from %d, got them from %d", scan.ErrOther, before+1, e.start)
+	case e.start >= 0 && e.end >= 0 && e.end-e.start+1 != n, e.count >= 0 && e.count < n:
+		return false, fmt.Errorf("the answer says that it holds rows %d to %d of %d, and holds %d", e.start, e.end, e.count, n)
+	case n == defaultRows && n < q.rows:
+		// Exactly 50 rows, or the API's default: reading on tells.
+		s.warn("exactly 50 rows where more were asked for: if that repeats, the API refuses the number of rows a page", "variable", s.variable("ROWS"), "asked", q.rows)
+		return true, nil
+	}
+	return n == q.rows || e.count > before+n, nil
+}
+
+// checkDates warns when the answer repeats other dates than those asked for:
+// what the API repeats is not documented, and its own example is of no help.
+func (s *Source) checkDates(q query, members map[string]string) {
+	for name, asked := range map[string]time.Time{"start_date": q.span.From, "end_date": q.span.To} {
+		local := strings.TrimSpace(members[name])
+		if local == "" || asked.In(s.cfg.TimeZone.Location).Format(time.DateTime) == local {
+			continue
+		}
+		s.warn("the answer repeats another "+name+" than asked for", "asked", asked.UTC(), "repeated", s.client.Snippet(local), "zone", s.cfg.TimeZone.String())
+	}
+}
+
+// inside checks that a row lies in the requested span, give or take a second.
+func (s *Source) inside(q query, r sources.Record) error {
+	near := sources.Span{From: q.span.From.Add(-tick), To: q.span.To.Add(tick)}
+	if r.Created.IsZero() || near.Contains(r.Created) {
+		return nil
+	}
+	err := fmt.Errorf("%w: asked for %s, got send_date %s", scan.ErrOutside, q.span, r.Created.UTC().Format(time.RFC3339))
+	const half = 30 * time.Minute
+	for shift := -28 * half; shift <= 28*half; shift += half {
+		if shift != 0 && near.Contains(r.Created.Add(shift)) {
+			return fmt.Errorf("%w; it would be inside in another time zone: check %s=%s", err, s.variable("TIME_ZONE"), s.cfg.TimeZone)
+		}
+	}
+	return err
+}
+
+// apiCode is what an error code means to a reader of the log.
+type apiCode struct {
+	what   string
+	remedy string // with %s for the account's variable
+	about  string // suffix of that variable
+}
+
+// fatalCodes are the errors that stay until a person acts.
+var fatalCodes = map[string]apiCode{
+	"101": {"the appid is unknown", "check %s", "APP_ID"},
+	"102": {"the application is disabled", "enable the application of %s at SUBMAIL", "APP_ID"},
+	"103": {"the developer is not verified", "complete the developer data of the account of %s at SUBMAIL", "APP_ID"},
+	"104": {"the developer is not verified or their data changed", "update the developer data of the account of %s at SUBMAIL", "APP_ID"},
+	"105": {"the account has expired", "renew the account of %s at SUBMAIL", "APP_ID"},
+	"106": {"the account is disabled", "ask SUBMAIL about the account of %s", "APP_ID"},
+	"107": {"the sign type is not known", "check %s", "SIGN_TYPE"},
+	"108": {"the signature is wrong", "check %s", "APP_KEY"},
+	"109": {"the appkey is wrong", "check %s", "APP_KEY"},
+	"110": {"the sign type is wrong", "check %s", "SIGN_TYPE"},
+	"111": {"the signature is empty", "check %s", "APP_KEY"},
+	"113": {"this machine's address is not on the application's list", "add it to the IP whitelist of the application of %s at SUBMAIL", "APP_ID"},
+	"119": {"the application may not use this call", "ask SUBMAIL to permit log/message for %s", "APP_ID"},
+	"251": {"the recipient is wrong", "check %s", "RECIPIENT"},
+	"252": {"the recipient is wrong", "check %s", "RECIPIENT"},
+	"305": {"the project is wrong", "check %s", "PROJECT"},
+	"306": {"the project is wrong", "check %s", "PROJECT"},
+	"406": {"the project is wrong", "check %s", "PROJECT"},
+	"407": {"the project is wrong", "check %s", "PROJECT"},
+}
+
+// apiError classifies an error the API reports.
+func (s *Source) apiError(code, msg string) error {
+	err := fmt.Errorf("SUBMAIL answered with error %s: %q", s.client.Snippet(code), s.client.Snippet(msg))
+	if known, ok := fatalCodes[code]; ok {
+		return fault.Fatal(fmt.Errorf("%w: %s", err, known.what), fmt.Sprintf(known.remedy, s.variable(known.about)))
+	}
+	switch code {
+	case "151", "152":
+		s.stampEach.Store(true)
+		return fmt.Errorf("%w: the time of the signature is wrong; the next one takes it from the timestamp service", err)
+	case "115":
+		return fault.Throttled(0, err)
+	}
+	return err
+}

@@ -1,0 +1,200 @@
+package submail
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"connector/internal/apisim"
+	"connector/internal/fault"
+	"connector/sources"
+	"connector/sources/httpx"
+	"connector/sources/scan"
+)
+
+// page returns an answer with n rows, one a second from the beginning of seedSpan.
+func page(n int, members string) string {
+	var rows []string
+	for i := range n {
+		at := seedSpan.From.Add(time.Duration(i) * time.Second).In(zone("Asia/Shanghai").Location).Format(time.DateTime)
+		rows = append(rows, fmt.Sprintf(`{"sendID":"%d","result_status":"delivered","send_date":"%s"}`, i, at))
+	}
+	return `{"status":"success",` + members + `"results":[` + strings.Join(rows, ",") + `]}`
+}
+
+func TestAnswers(t *testing.T) {
+	at := func(local string) string {
+		return `{"status":"success","results":[{"sendID":"1","send_date":"` + local + `"}]}`
+	}
+	tests := []struct {
+		name, body string
+		want       string // part of the error; empty: none
+		is         error
+	}{
+		{"no rows", `{"status":"success","count":0,"results":[]}`, "", nil},
+		{"results null", `{"status":"success","count":"0","results":null}`, "", nil},
+		{"results absent", `{"status":"success"}`, "", nil},
+		{"results missing", `{"status":"success","count":2}`, "counts 2 rows and has none", nil},
+		{"padded status", `{"status":" SUCCESS ","results":[]}`, "", nil},
+		{"no status", `{"results":[]}`, `status ""`, nil},
+		{"odd status", `{"status":"` + canaryKey + `"}`, `status "****"`, nil},
+		{"status behind the rows", `{"results":[],"status":"error","code":"999","msg":"x"}`, "error 999", nil},
+		{"appid of another", `{"status":"success","appid":"20000","results":[]}`, "asked for appid 10000, got 20000", scan.ErrOther},
+		{"appid as a number", `{"status":"success","appid":10000,"results":[]}`, "", nil},
+		{"cut", `{"status":"success","results":[`, "unexpected EOF", io.ErrUnexpectedEOF},
+		{"empty", ``, "unexpected EOF", io.ErrUnexpectedEOF},
+		{"web page", `<html>`, "check OTP_BASE_URL", httpx.ErrHTML},
+		{"results of another kind", `{"status":"success","results":{"0":{}}}`, "not an array", nil},
+		{"rows and echo", page(3, `"count":3,"start_row":1,"end_row":3,`), "", nil},
+		{"echo as text", page(3, `"count":"3","start_row":"1","end_row":" 3 ",`), "", nil},
+		{"echo of another page", page(3, `"start_row":1001,"end_row":1003,`), "asked for rows from 1, got them from 1001", scan.ErrOther},
+		{"echo of more rows", page(3, `"start_row":1,"end_row":4,`), "rows 1 to 4", nil},
+		{"count of fewer rows", page(3, `"count":2,`), "of 2, and holds 3", nil},
+		{"more rows than asked for", page(1001, ``), "OTP_ROWS", ErrRows},
+		{"50 of more rows", page(50, `"count":77,"start_row":1,"end_row":50,`), "asked for 1000, got 50; set OTP_ROWS", ErrRows},
+		{"before the window", at("2014-11-24 00:35:11"), "outside", scan.ErrOutside},
+		{"two seconds before the window", at("2014-11-24 00:35:12"), "", nil},
+		{"after the window", at("2015-04-02 16:00:03"), "outside", scan.ErrOutside},
+	}
+	for _, tt := range tests {
+		s := answers(t, nil, text(tt.body))
+		_, proven, err := read(t.Context(), s, seedSpan)
+		if tt.want == "" {
+			if err != nil || proven != seedSpan {
+				t.Errorf("%s: got proven %v, %v, want the window", tt.name, proven, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) || proven == seedSpan || fault.IsFatal(err) || leaks(err.Error()) {
+			t.Errorf("%s: got proven %v, %v, want nothing proven and %q", tt.name, proven, err, tt.want)
+		}
+		if tt.is != nil && !errors.Is(err, tt.is) {
+			t.Errorf("%s: got %v, want it to be %v", tt.name, err, tt.is)
+		}
+	}
+}
+
+// TestExactly50 has exactly as many rows as the API gives by default: that is no error.
+func TestExactly50(t *testing.T) {
+	s := answers(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		n := 50
+		if r.FormValue("start_date") != fmt.Sprint(seedSpan.From.Add(-tick).Unix()) {
+			fmt.Fprint(w, strings.Replace(page(50, ""), page(48, "")[:len(page(48, ""))-2]+",", `{"status":"success","results":[`, 1)) // the last two
+			return
+		}
+		fmt.Fprint(w, page(n, `"count":50,"start_row":1,"end_row":50,`))
+	})
+	records, proven, err := read(t.Context(), s, seedSpan)
+	if err != nil || proven != seedSpan || len(records) != 52 {
+		t.Errorf("got %d records, proven %v, %v", len(records), proven, err)
+	}
+}
+
+// TestCount has pages that are short but say that there are more rows, as a total that is not of this query would.
+func TestCount(t *testing.T) {
+	calls := 0
+	s := answers(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		calls++
+		if r.FormValue("offset") != "0" {
+			fmt.Fprint(w, page(0, `"count":9,`))
+			return
+		}
+		fmt.Fprint(w, page(1, `"count":9,`))
+	})
+	window := sources.Span{From: seedSpan.From, To: seedSpan.From}
+	if records, proven, err := read(t.Context(), s, window); err != nil || proven != window || len(records) != 1 || calls != 3 {
+		t.Errorf("got %d records in %d requests, proven %v, %v, want 1 in 3", len(records), calls, proven, err)
+	}
+}
+
+// TestTieBehind50 has a second with more rows than a page while the API gives 50 a page: its page index counts others.
+func TestTieBehind50(t *testing.T) {
+	sim := apisim.NewSubmail(apisim.SubmailConfig{AppKey: canaryKey, Clock: func() time.Time { return noon }, Switches: apisim.SubmailSwitches{ClampRows: true}})
+	for i := range 120 {
+		if err := sim.Add(apisim.Row{ID: fmt.Sprint(i), Created: noon.Add(-time.Minute)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	base := serve(t, sim)
+	window := sources.Span{From: noon.Add(-time.Minute), To: noon.Add(-30 * time.Second)}
+	_, proven, err := read(t.Context(), newSource(t, settings(base, base)), window)
+	if !errors.Is(err, ErrRows) || proven.Contains(window.From) {
+		t.Errorf("got proven %v, %v, want ErrRows", proven, err)
+	}
+}
+
+func TestZoneHint(t *testing.T) {
+	window := sources.Span{From: noon, To: noon.Add(10 * time.Minute)}
+	for local, hint := range map[string]bool{
+		"2025-03-01 04:05:00": true,  // UTC
+		"2025-03-01 09:35:00": true,  // India
+		"2025-03-01 12:25:00": false, // 15 minutes late
+		"2025-02-27 12:05:00": false, // days ago
+	} {
+		s := answers(t, nil, text(`{"status":"success","results":[{"sendID":"1","send_date":"`+local+`"}]}`))
+		_, _, err := read(t.Context(), s, window)
+		if !errors.Is(err, scan.ErrOutside) || strings.Contains(err.Error(), "OTP_TIME_ZONE=Asia/Shanghai") != hint {
+			t.Errorf("%s: got %v, want a hint at the zone %v", local, err, hint)
+		}
+	}
+}
+
+// TestCodes checks class and remedy of every error code, as text, number and XML.
+func TestCodes(t *testing.T) {
+	remedies := map[string]string{
+		"101": "OTP_APP_ID", "102": "OTP_APP_ID", "103": "OTP_APP_ID", "104": "OTP_APP_ID", "105": "OTP_APP_ID", "106": "OTP_APP_ID",
+		"107": "OTP_SIGN_TYPE", "108": "OTP_APP_KEY", "109": "OTP_APP_KEY", "110": "OTP_SIGN_TYPE", "111": "OTP_APP_KEY",
+		"113": "IP whitelist of the application of OTP_APP_ID", "119": "OTP_APP_ID", "251": "OTP_RECIPIENT", "252": "OTP_RECIPIENT",
+		"305": "OTP_PROJECT", "306": "OTP_PROJECT", "406": "OTP_PROJECT", "407": "OTP_PROJECT",
+	}
+	if got, want := slices.Sorted(maps.Keys(fatalCodes)), slices.Sorted(maps.Keys(remedies)); !slices.Equal(got, want) {
+		t.Errorf("got fatal codes %v, want %v", got, want)
+	}
+	for _, code := range append(slices.Collect(maps.Keys(remedies)), "151", "152", "115", "999") {
+		for _, body := range []string{
+			`{"status":"error","code":"` + code + `","msg":"a ` + canaryKey + `"}`,
+			`{"status":"error","code":` + code + `,"msg":"a ` + canaryKey + `"}`,
+			"<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<xml>\n <status> error </status>\n <code> " + code + " </code>\n <msg> a " + canaryKey + " </msg>\n</xml>",
+		} {
+			s := answers(t, func(c *Config) {
+				if strings.HasPrefix(body, "<") {
+					c.Format = FormatXML
+				}
+			}, text(body))
+			_, proven, err := read(t.Context(), s, seedSpan)
+			remedy, fatal := remedies[code]
+			if err == nil || proven == seedSpan || fault.IsFatal(err) != fatal || !strings.Contains(err.Error(), remedy) ||
+				!strings.Contains(err.Error(), `error `+code+`: "a ****"`) || leaks(err.Error()) {
+				t.Errorf("%s: got %v, want fatal %v and %q", body, err, fatal, remedy)
+			}
+			if _, throttled := fault.RetryAfter(err); throttled != (code == "115") {
+				t.Errorf("%s: got throttled %v", code, throttled)
+			}
+		}
+	}
+}
+
+// TestLargePages checks that pages with too many bytes make the next ones ask for fewer rows.
+func TestLargePages(t *testing.T) {
+	row := `{"sendID":"1","send_date":"2015-01-19 15:21:27","message":"` + strings.Repeat("x", 1<<20) + `"}`
+	var asked []string
+	s := answers(t, func(c *Config) { c.Rows = 45 }, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.FormValue("rows"))
+		var n int
+		_, _ = fmt.Sscan(r.FormValue("rows"), &n)
+		fmt.Fprint(w, `{"status":"success","results":[`+strings.Repeat(row+",", n-2)+row+`]}`)
+	})
+	var err error
+	for range 3 {
+		_, _, err = read(t.Context(), s, seedSpan)
+	}
+	if want := []string{"45", "22", "11"}; err != nil || !slices.Equal(asked, want) {
+		t.Errorf("got %v, asked for %v rows, want %v", err, asked, want)
+	}
+}

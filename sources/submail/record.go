@@ -1,0 +1,128 @@
+package submail
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"connector/sources"
+	"connector/sources/jsonrows"
+)
+
+// The statuses of a message that the API documents; it adds others.
+const (
+	statusRequest   = "request"
+	statusPending   = "pending"
+	statusSending   = "sending"
+	statusUnknown   = "unknown"
+	statusDelivered = "delivered"
+	statusDropped   = "dropped"
+
+	statusMisspelled = "unkown" //nolint:misspell // so the API writes unknown, too
+)
+
+// progress orders the statuses of one message. Others rank as unknown.
+var progress = map[string]int64{
+	statusRequest: 1, statusPending: 2, statusSending: 3, statusUnknown: 4, statusDelivered: 5, statusDropped: 5,
+}
+
+// keys are the fields that identify a row and tell its versions apart.
+type keys struct {
+	SendID       *jsonrows.Text `json:"sendID"`
+	ResultStatus *jsonrows.Text `json:"result_status"`
+	SendDate     *jsonrows.Text `json:"send_date"`
+	SentDate     *jsonrows.Text `json:"sent_date"`
+	Credit       *jsonrows.Text `json:"credit"`
+}
+
+// record makes a record of a row of the answer to q. A row that can be no
+// event is a record with a fault.
+func (s *Source) record(q query, row jsonrows.Row) sources.Record {
+	r := row.Record(s.variable("MAX_ROW_BYTES"))
+	if r.Fault != nil {
+		return r
+	}
+	var k keys
+	if err := jsonrows.Decode(row.Raw, &k); err != nil {
+		return jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "sendID"), err)
+	}
+	created, err := within(k.SendDate.Trimmed(), s.cfg.TimeZone.Location, q.span)
+	if err != nil {
+		return jsonrows.Reject(r, "decode", k.SendID.Trimmed(), err)
+	}
+	r.Created = created
+	if k.SendID.Trimmed() == "" {
+		return jsonrows.Reject(r, "no_id", "", errors.New("the row has no sendID"))
+	}
+	status := statusOf(k.ResultStatus)
+	r.ID, r.Print, r.Rank = k.SendID.Trimmed(), k.print(), rank(status)
+	r.Terminal = status == statusDelivered || status == statusDropped
+	return r
+}
+
+// statusOf returns the status in one spelling; the API has two for unknown.
+func statusOf(given *jsonrows.Text) string {
+	status := strings.ToLower(given.Trimmed())
+	if status == statusMisspelled {
+		return statusUnknown
+	}
+	return status
+}
+
+func rank(status string) int64 {
+	if n, ok := progress[status]; ok {
+		return n
+	}
+	return progress[statusUnknown]
+}
+
+// print hashes result_status, sent_date and credit, spelled the same for JSON
+// and XML. It holds nothing of the message.
+func (k *keys) print() string {
+	sent := k.SentDate.Trimmed()
+	if strings.HasPrefix(sent, "0000-00-00") {
+		sent = ""
+	}
+	credit := k.Credit.Trimmed()
+	if n, err := strconv.ParseFloat(credit, 64); err == nil {
+		credit = strconv.FormatFloat(n, 'f', -1, 64)
+	}
+	return jsonrows.Sum([]byte(strings.Join([]string{statusOf(k.ResultStatus), sent, credit}, "\x00")))
+}
+
+// errTime says that send_date cannot be read.
+var errTime = errors.New(`field "send_date" is no time such as 2006-01-02 15:04:05`)
+
+// instants returns the times, ascending, that local may stand for in zone:
+// two where clocks were turned back. A time that clocks skipped counts by the
+// offset before.
+func instants(local string, zone *time.Location) ([]time.Time, error) {
+	wall, err := time.Parse(time.DateTime, local)
+	if err != nil || wall.Year() < 1970 || wall.Year() > 9998 {
+		return nil, errTime
+	}
+	var times []time.Time
+	for _, near := range []time.Duration{-26 * time.Hour, 26 * time.Hour} {
+		_, offset := wall.Add(near).In(zone).Zone()
+		times = append(times, wall.Add(-time.Duration(offset)*time.Second))
+	}
+	skipped := times[0]
+	times = slices.DeleteFunc(times, func(at time.Time) bool { return at.In(zone).Format(time.DateTime) != wall.Format(time.DateTime) })
+	if len(times) == 0 {
+		return []time.Time{skipped}, nil
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	return slices.CompactFunc(times, time.Time.Equal), nil
+}
+
+// within returns the time that local stands for, the first in span if there
+// is a choice.
+func within(local string, zone *time.Location, span sources.Span) (time.Time, error) {
+	times, err := instants(local, zone)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return times[max(0, slices.IndexFunc(times, span.Contains))], nil
+}

@@ -1,0 +1,177 @@
+package submail
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"connector/internal/apisim"
+	"connector/internal/fault"
+	"connector/schema"
+	"connector/sources"
+	"connector/sources/jsonrows"
+)
+
+const goodRow = `{"sendID":"a","send_date":"2015-01-19 15:21:27","result_status":"delivered"}`
+
+func TestRecords(t *testing.T) {
+	created := time.Date(2015, 1, 19, 7, 21, 27, 0, time.UTC)
+	tests := []struct {
+		name, row string
+		want      sources.Record // ID, Created, Rank, Terminal; an ID of "sha256" stands for the row's hash
+		class     string
+	}{
+		{"delivered", goodRow, sources.Record{ID: "a", Created: created, Rank: 5, Terminal: true}, ""},
+		{"dropped", `{"sendID":"a","send_date":"2015-01-19 15:21:27","result_status":" Dropped "}`, sources.Record{ID: "a", Created: created, Rank: 5, Terminal: true}, ""},
+		{"sending", `{"sendID":"a","send_date":"2015-01-19 15:21:27","result_status":"sending"}`, sources.Record{ID: "a", Created: created, Rank: 3}, ""},
+		{"unknown, misspelled", `{"sendID":"a","send_date":"2015-01-19 15:21:27","result_status":"` + statusMisspelled + `"}`, sources.Record{ID: "a", Created: created, Rank: 4}, ""},
+		{"new status", `{"sendID":"a","send_date":"2015-01-19 15:21:27","result_status":"read"}`, sources.Record{ID: "a", Created: created, Rank: 4}, ""},
+		{"numeric id, no status", `{"sendID":17,"send_date":" 2015-01-19 15:21:27 "}`, sources.Record{ID: "17", Created: created, Rank: 4}, ""},
+		{"no id", `{"send_date":"2015-01-19 15:21:27"}`, sources.Record{ID: "sha256", Created: created, Terminal: true}, "no_id"},
+		{"no date", `{"sendID":"a"}`, sources.Record{ID: "a"}, "decode"},
+		{"bad date", `{"sendID":"a","send_date":"yesterday"}`, sources.Record{ID: "a"}, "decode"},
+		{"zero date", `{"sendID":"a","send_date":"0000-00-00 00:00:00"}`, sources.Record{ID: "a"}, "decode"},
+		{"bad status", `{"sendID":"a","send_date":"2015-01-19 15:21:27","result_status":{}}`, sources.Record{ID: "a"}, "decode"},
+		{"no object", `"row"`, sources.Record{ID: "sha256", Terminal: true}, "decode"},
+		{"too large", `{"sendID":"a","message":"` + strings.Repeat("x", 2000) + `"}`, sources.Record{ID: "sha256", Terminal: true}, "too_large"},
+	}
+	for _, tt := range tests {
+		s := answers(t, func(c *Config) { c.MaxRowBytes = 1000 }, text(`{"status":"success","results":[`+tt.row+`,`+goodRow+`]}`))
+		records, proven, err := read(t.Context(), s, seedSpan)
+		if err != nil || proven != seedSpan || len(records) != 2 || records[1].Fault != nil {
+			t.Errorf("%s: got %d records, proven %v, %v", tt.name, len(records), proven, err)
+			continue
+		}
+		got := records[0]
+		if tt.want.ID == "sha256" {
+			tt.want.ID = "sha256:" + jsonrows.Sum([]byte(tt.row))
+		}
+		class, _ := fault.Class(got.Fault)
+		if got.ID != tt.want.ID || got.Rank != tt.want.Rank || got.Terminal != tt.want.Terminal || class != tt.class || !got.Created.Equal(tt.want.Created) {
+			t.Errorf("%s: got %+v, want %+v, class %q", tt.name, got, tt.want, tt.class)
+		}
+	}
+}
+
+// TestPrint checks which fields change the print, and that spelling does not.
+func TestPrint(t *testing.T) {
+	printOf := func(row string) string {
+		var k keys
+		if err := jsonrows.Decode([]byte(row), &k); err != nil {
+			t.Fatal(err)
+		}
+		return k.print()
+	}
+	base := printOf(`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:27","credit":1}`)
+	for row, same := range map[string]bool{
+		`{"sendID":"a","result_status":"` + statusMisspelled + `","sent_date":"2015-01-19 15:21:27","credit":1}`:   true,
+		`{"credit":"1","sent_date":" 2015-01-19 15:21:27 ","result_status":"UNKNOWN","sendID":"a"}`:                true,
+		`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:27","credit":1.0,"message":"text"}`: true,
+		`{"sendID":"a","result_status":"dropped","sent_date":"2015-01-19 15:21:27","credit":1}`:                    false,
+		`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:28","credit":1}`:                    false,
+		`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:27","credit":2}`:                    false,
+		`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:27"}`:                               false,
+	} {
+		if got := printOf(row) == base; got != same {
+			t.Errorf("%s: got the same print %v, want %v", row, got, same)
+		}
+	}
+	unset := printOf(`{"sendID":"a"}`)
+	for _, row := range []string{
+		`{"sent_date":null,"credit":null,"result_status":null}`, `{"sent_date":"","credit":"","result_status":""}`, `{"sent_date":"0000-00-00 00:00:00"}`,
+	} {
+		if printOf(row) != unset {
+			t.Errorf("%s: got another print than for absent fields", row)
+		}
+	}
+}
+
+func TestNormalize(t *testing.T) {
+	s := answers(t, nil, text(""))
+	tests := []struct {
+		name, row, want string
+		status          schema.Status
+	}{
+		{"only an id", `{"sendID":"a"}`, `{"sendId":"a"}`, schema.Unknown},
+		{"empty numbers", `{"sendID":"a","length":"","credit":"","project":""}`, `{"sendId":"a","project":""}`, schema.Unknown},
+		{"mixed types", `{"sendID":1,"length":"56","credit":"1.50","recipient":13800000000,"result_status":"request"}`,
+			`{"sendId":"1","recipient":"13800000000","resultStatus":"request","length":56,"credit":1.50}`, schema.Pending},
+		{"unknown fields", `{"sendID":"a","report":{"x":1},"sendId":"b","gone":null,"result_status":"pending"}`,
+			`{"sendId":"a","resultStatus":"pending","report":{"x":1}}`, schema.Pending},
+		{"sending", `{"result_status":"sending"}`, `{"resultStatus":"sending"}`, schema.Pending},
+		{"dropped", `{"result_status":"dropped"}`, `{"resultStatus":"dropped"}`, schema.Failed},
+		{"misspelled", `{"result_status":"` + statusMisspelled + `"}`, `{"resultStatus":"` + statusMisspelled + `"}`, schema.Unknown},
+		{"new", `{"result_status":"read"}`, `{"resultStatus":"read"}`, schema.Unknown},
+	}
+	for _, tt := range tests {
+		e, err := s.Normalize(s.Streams()[0], sources.Record{ID: "a", Created: noon, Raw: []byte(tt.row)})
+		if err != nil || e.Status != tt.status || !e.UpdatedAt.IsZero() {
+			t.Errorf("%s: got %+v, %v, want status %s", tt.name, e, err, tt.status)
+			continue
+		}
+		m, err := e.Message()
+		if want := `"submail":` + tt.want + `}`; err != nil || !strings.HasSuffix(string(m.Body), want) {
+			t.Errorf("%s:\n got %s, %v\nwant …%s", tt.name, m.Body, err, want)
+		}
+	}
+	for field, row := range map[string]string{
+		"length": `{"length":"private"}`, "credit": `{"credit":"private"}`, "message": `{"message":{"private":1}}`, "extra": `{"extra":{"private":1,"private":2}}`,
+	} {
+		_, err := s.Normalize(s.Streams()[0], sources.Record{ID: "a", Created: noon, Raw: []byte(row)})
+		if class, _ := fault.Class(err); class != "decode" || !strings.Contains(err.Error(), field) || strings.Contains(err.Error(), "private") {
+			t.Errorf("%s: got %v, want a rejection that names the field and not the value", field, err)
+		}
+	}
+}
+
+func TestInstants(t *testing.T) {
+	tests := []struct {
+		zone, local string
+		want        []string // UTC
+	}{
+		{"Asia/Shanghai", "2015-01-19 15:21:27", []string{"2015-01-19 07:21:27"}},
+		{"UTC", "2015-01-19 15:21:27", []string{"2015-01-19 15:21:27"}},
+		{"America/New_York", "2025-11-02 01:30:00", []string{"2025-11-02 05:30:00", "2025-11-02 06:30:00"}}, // fold
+		{"America/New_York", "2025-11-02 00:59:59", []string{"2025-11-02 04:59:59"}},
+		{"America/New_York", "2025-11-02 02:00:00", []string{"2025-11-02 07:00:00"}},
+		{"America/New_York", "2025-03-09 02:30:00", []string{"2025-03-09 07:30:00"}}, // skipped
+		{"Australia/Lord_Howe", "2025-04-06 01:45:00", []string{"2025-04-05 14:45:00", "2025-04-05 15:15:00"}},
+		{"Asia/Shanghai", "1969-12-31 23:59:59", nil},
+		{"Asia/Shanghai", "9999-12-31 23:59:59", nil},
+		{"Asia/Shanghai", "2015-02-30 00:00:00", nil},
+		{"Asia/Shanghai", "", nil},
+	}
+	for _, tt := range tests {
+		times, err := instants(tt.local, zone(tt.zone).Location)
+		var got []string
+		for _, at := range times {
+			got = append(got, at.UTC().Format(time.DateTime))
+		}
+		if strings.Join(got, ", ") != strings.Join(tt.want, ", ") || (err == nil) != (tt.want != nil) {
+			t.Errorf("%s %s: got %v, %v, want %v", tt.zone, tt.local, got, err, tt.want)
+		}
+	}
+}
+
+// TestFold scans each of two hours that have the same local times.
+func TestFold(t *testing.T) {
+	newYork := zone("America/New_York").Location
+	now := time.Date(2025, 11, 3, 0, 0, 0, 0, time.UTC)
+	sim := apisim.NewSubmail(apisim.SubmailConfig{AppKey: canaryKey, Zone: newYork, Clock: func() time.Time { return now }})
+	first, second := time.Date(2025, 11, 2, 5, 30, 0, 0, time.UTC), time.Date(2025, 11, 2, 6, 30, 0, 0, time.UTC)
+	if err := sim.Add(apisim.Row{ID: "first", Created: first}, apisim.Row{ID: "second", Created: second}); err != nil {
+		t.Fatal(err)
+	}
+	cfg := settings(serve(t, sim), "")
+	cfg.BackupURL, cfg.TimeZone = cfg.BaseURL, zone("America/New_York")
+	s := newSource(t, cfg)
+	for id, at := range map[string]time.Time{"first": first, "second": second} {
+		records, _, err := read(t.Context(), s, sources.Span{From: at.Add(-10 * time.Minute), To: at.Add(10 * time.Minute)})
+		if err != nil || len(records) != 1 || records[0].ID != id || !records[0].Created.Equal(at) {
+			t.Errorf("%s: got %+v, %v, want created %v", id, records, err, at)
+		}
+	}
+	if got := s.updated("2025-11-02 01:30:05", second); !got.Equal(second.Add(5 * time.Second)) {
+		t.Errorf("got %v for a sent_date behind the second creation", got)
+	}
+}

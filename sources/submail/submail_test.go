@@ -1,0 +1,306 @@
+package submail
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"go.uber.org/goleak"
+
+	"connector/internal/apisim"
+	"connector/internal/config"
+	"connector/internal/secret"
+	"connector/schema"
+	"connector/sources"
+	"connector/sources/httpx"
+	"connector/sources/sourcetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+const canaryKey = "canary0123456789abcdef"
+
+// noon is when the simulators of these tests stand, in Shanghai too.
+var noon = time.Date(2025, 3, 1, 4, 0, 0, 0, time.UTC)
+
+func zone(name string) config.TimeZone {
+	var z config.TimeZone
+	if err := z.Decode(name); err != nil {
+		panic(err)
+	}
+	return z
+}
+
+func settings(base, backup string) Config {
+	return Config{
+		BaseURL: config.URL(base), BackupURL: config.URL(backup), AppID: "10000", AppKey: secret.New(canaryKey),
+		SignType: SignSHA1, Format: FormatJSON, ContentType: ContentForm, Rows: 1000, MinInterval: time.Microsecond,
+		TimeZone: zone("Asia/Shanghai"), Common: config.Common{MaxRowBytes: 4 * config.MiB},
+	}
+}
+
+// leaks reports whether text holds a secret of these tests.
+func leaks(text string) bool { return strings.Contains(text, "canary") }
+
+// newSource returns a source whose connections are closed at the end of the test.
+func newSource(t *testing.T, cfg Config) *Source {
+	t.Helper()
+	tr := httpx.NewTransport(nil)
+	t.Cleanup(tr.CloseIdleConnections)
+	s, err := New("otp", cfg, httpx.Options{Transport: tr, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// answers returns a source whose log calls are answered by h; change adjusts its configuration.
+func answers(t *testing.T, change func(*Config), h http.HandlerFunc) *Source {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == stampPath {
+			fmt.Fprintf(w, `{"timestamp":%d}`, time.Now().Unix())
+			return
+		}
+		h(w, r)
+	}))
+	t.Cleanup(srv.Close)
+	cfg := settings(srv.URL, srv.URL)
+	if change != nil {
+		change(&cfg)
+	}
+	return newSource(t, cfg)
+}
+
+func text(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
+}
+
+// read collects a scan.
+func read(ctx context.Context, s *Source, w sources.Span) (records []sources.Record, proven sources.Span, err error) {
+	for chunk, e := range s.Scan(ctx, s.Streams()[0], w) {
+		if e != nil {
+			return records, proven, e
+		}
+		records, proven = append(records, chunk.Records...), chunk.Proven
+	}
+	return records, proven, nil
+}
+
+// seedSpan is what the seed's example answers repeat.
+var seedSpan = sources.Span{From: time.Date(2014, 11, 23, 16, 35, 14, 0, time.UTC), To: time.Date(2015, 4, 2, 8, 0, 0, 0, time.UTC)}
+
+// TestGolden gives both example answers and wants the same events from both.
+func TestGolden(t *testing.T) {
+	prints := map[string]string{}
+	for _, format := range []Format{FormatJSON, FormatXML} {
+		body, err := os.ReadFile("testdata/seed." + string(format))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := answers(t, func(c *Config) { c.Format, c.AppID = format, "your_app_id" }, text(string(body)))
+		records, proven, err := read(t.Context(), s, seedSpan)
+		if err != nil || len(records) != 2 || proven != seedSpan {
+			t.Fatalf("%s: got %d records, proven %v, %v", format, len(records), proven, err)
+		}
+		var got []byte
+		for _, r := range records {
+			if was, known := prints[r.ID]; known && was != r.Print {
+				t.Errorf("the print of %s differs between the formats", r.ID)
+			}
+			prints[r.ID] = r.Print
+			got = append(got, event(t, s, r)...)
+		}
+		const golden = "testdata/seed.events.json"
+		if *update && format == FormatJSON {
+			if err := os.WriteFile(golden, got, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(golden)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("events of the seed's example in %s, %v:\n got %s\nwant %s", format, err, got, want)
+		}
+	}
+}
+
+// event returns the event of a record as indented JSON that keeps the schema.
+func event(t *testing.T, s *Source, r sources.Record) []byte {
+	t.Helper()
+	e, err := s.Normalize(s.Streams()[0], r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Record.Revision, e.ObservedAt = 1, time.Date(2015, 4, 2, 8, 0, 0, 0, time.UTC)
+	m, err := e.Message()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(m.Body); err != nil {
+		t.Errorf("%v: %s", err, m.Body)
+	}
+	v := jsontext.Value(m.Body)
+	if err := v.Indent(); err != nil {
+		t.Fatal(err)
+	}
+	return append(v, '\n')
+}
+
+func serve(t *testing.T, sim *apisim.Submail) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sim.Close() })
+	return sim.Serve(l)
+}
+
+func simulator() *apisim.Submail {
+	return apisim.NewSubmail(apisim.SubmailConfig{
+		AppKey: canaryKey, Clock: func() time.Time { return noon },
+		Population: apisim.Population{Seed: 1, Start: noon.Add(-time.Hour), Every: time.Second, Change: 0.5, Limit: 1500, Tick: time.Second, PoisonBytes: 400 << 10},
+	})
+}
+
+// TestConformance runs the kit on a simulated provider, in both formats.
+func TestConformance(t *testing.T) {
+	for _, format := range []Format{FormatJSON, FormatXML} {
+		t.Run(string(format), func(t *testing.T) {
+			sim := simulator()
+			span := sources.Span{From: noon.Add(-time.Hour), To: noon.Add(-40 * time.Minute)}
+			for i, kind := range []apisim.PoisonKind{apisim.MissingID, apisim.NotObject, apisim.WrongType, apisim.Oversize} {
+				if err := sim.Add(apisim.Row{ID: fmt.Sprintf("poison-%d", i), Created: span.From.Add(time.Minute), Poison: kind}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			base := serve(t, sim)
+			tr := httpx.NewTransport(nil)
+			t.Cleanup(tr.CloseIdleConnections)
+			var logged bytes.Buffer
+			logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			faults := func(f apisim.Fault) func(bool) {
+				return func(on bool) {
+					if on {
+						sim.Faults.Random(1, 1, f)
+						return
+					}
+					sim.Faults.Random(1, 0)
+				}
+			}
+			h := sourcetest.Harness{
+				Open: func() (sources.Source, error) {
+					cfg := settings(base, base)
+					cfg.Format, cfg.Rows, cfg.MaxRowBytes = format, 300, 300<<10
+					return New("otp", cfg, httpx.Options{Transport: tr, Logger: logger, Version: "test"})
+				},
+				Clock:  func() time.Time { return noon.Add(999 * time.Millisecond) }, // the simulator's stands still
+				Stream: "sms", Window: span, Poison: 4, Secrets: []string{"canary"},
+				Failures: []sourcetest.Failure{
+					{Name: "truncate", Set: faults(apisim.Fault{Kind: apisim.Truncate, After: 9000})},
+					{Name: "cut", Set: faults(apisim.Fault{Kind: apisim.Cut, After: 9000})},
+					{Name: "reset", Set: faults(apisim.Fault{Kind: apisim.Reset})},
+					{Name: "html", Set: faults(apisim.Fault{Kind: apisim.HTMLPage})},
+					{Name: "error", Set: faults(apisim.Fault{Kind: apisim.APIError, Code: "108", Body: "签名 " + canaryKey})},
+					{Name: "500", Set: faults(apisim.Fault{Kind: apisim.HTTPStatus, Status: 500, Body: "oops " + canaryKey})},
+				},
+				Hang: &sourcetest.Failure{Name: "slow", Set: faults(apisim.Fault{Kind: apisim.Slow, Delay: time.Minute})},
+			}
+			for _, v := range sim.Current("sms") {
+				if i := len(h.IDs); i < 1190 {
+					h.IDs = append(h.IDs, v.RecordID)
+				}
+			}
+			for _, err := range sourcetest.Check(t.Context(), h) {
+				t.Error(err)
+			}
+			if leaks(logged.String()) {
+				t.Error("the log holds a secret")
+			}
+		})
+	}
+}
+
+// TestBehaviours scans a known population while the provider behaves in each documented way.
+func TestBehaviours(t *testing.T) {
+	tests := []struct {
+		name     string
+		switches apisim.SubmailSwitches
+		change   func(*Config)
+	}{
+		{"plain", apisim.SubmailSwitches{}, nil},
+		{"count is the total", apisim.SubmailSwitches{CountTotal: true}, nil},
+		{"ties in any order", apisim.SubmailSwitches{ShuffleTies: true}, nil},
+		{"BOM and quoted numbers", apisim.SubmailSwitches{BOM: true, Quoted: true}, nil},
+		{"padded XML", apisim.SubmailSwitches{Padded: true}, func(c *Config) { c.Format = FormatXML }},
+		{"50 rows whatever is asked, unnoticed", apisim.SubmailSwitches{ClampRows: true}, nil},
+		{"default number of rows", apisim.SubmailSwitches{}, func(c *Config) { c.Rows = 50 }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			sim := simulator()
+			sim.Switches.Set(func(s *apisim.SubmailSwitches) { *s = tt.switches })
+			cfg := settings(serve(t, sim), "")
+			cfg.Rows, cfg.BackupURL = 100, cfg.BaseURL
+			if tt.change != nil {
+				tt.change(&cfg)
+			}
+			span := sources.Span{From: noon.Add(-time.Hour), To: noon.Add(-50 * time.Minute)}
+			records, proven, err := read(t.Context(), newSource(t, cfg), span)
+			seen := map[string]bool{}
+			for _, r := range records {
+				seen[r.ID] = r.Fault == nil
+			}
+			if err != nil || proven != span || len(seen) < 595 {
+				t.Errorf("got %d rows, proven %v, %v", len(seen), proven, err)
+			}
+			for i, v := range sim.Current("sms") {
+				if i < 595 && !seen[v.RecordID] {
+					t.Fatalf("row %d, %q, is missing", i, v.RecordID)
+				}
+			}
+		})
+	}
+}
+
+// inBubble returns a source and its simulator over net.Pipe, for a test in a synctest bubble.
+func inBubble(t *testing.T, cfg apisim.SubmailConfig, change func(*Config)) (*Source, *apisim.Submail) {
+	t.Helper()
+	cfg.AppKey = canaryKey
+	cfg.Population = apisim.Population{Seed: 1, Start: time.Now().Add(-time.Hour), Every: time.Minute}
+	sim := apisim.NewSubmail(cfg)
+	l := apisim.NewPipeListener()
+	base := sim.Serve(l)
+	tr := httpx.NewTransport(l.DialContext)
+	t.Cleanup(func() {
+		tr.CloseIdleConnections()
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := settings(base, base)
+	if change != nil {
+		change(&c)
+	}
+	s, err := New("otp", c, httpx.Options{Transport: tr, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, sim
+}
+
+func httpOptions() httpx.Options {
+	return httpx.Options{Transport: http.NewFileTransport(http.Dir("."))}
+}
