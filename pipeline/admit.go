@@ -112,7 +112,10 @@ func (b *batch) replace(rejected *sinks.RejectedError) bool {
 	b.events, b.records = nil, nil
 	for i := range events {
 		if err := refused[i]; err != nil {
-			b.bury(records[i], fault.Reject("sink", err))
+			if _, classed := fault.Class(err); !classed {
+				err = fault.Reject("sink", err)
+			}
+			b.bury(records[i], err)
 			continue
 		}
 		b.events, b.records = append(b.events, events[i]), append(b.records, records[i])

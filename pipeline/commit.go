@@ -29,10 +29,7 @@ type committer struct {
 
 // fits refuses a message that the sink would refuse.
 func (c *committer) fits(m schema.Message) error {
-	size := len(m.Body)
-	for _, a := range m.Attributes() {
-		size += len(a.Name) + len(a.Value)
-	}
+	size := m.Size()
 	if limit := c.limits.MaxMessageBytes; limit > 0 && size > limit {
 		return fault.Reject("too_large", fmt.Errorf("message has %d bytes, %w (%d)", size, errTooLarge, limit))
 	}

@@ -41,3 +41,13 @@ func (m *Message) Attributes() []Attribute {
 func (m *Message) Key() string {
 	return m.Source.Account + "/" + m.Source.Stream + "/" + m.RecordID
 }
+
+// Size is what limits of message sizes count: the bytes of the body and of
+// all attribute names and values.
+func (m *Message) Size() int {
+	size := len(m.Body)
+	for _, a := range m.Attributes() {
+		size += len(a.Name) + len(a.Value)
+	}
+	return size
+}

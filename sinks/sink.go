@@ -28,7 +28,7 @@ var ErrFenced = errors.New("fenced by a newer owner")
 
 // Limits bound what one commit may hold.
 type Limits struct {
-	MaxMessageBytes int // largest Body with its attributes, in bytes; 0 = no limit
+	MaxMessageBytes int // largest schema.Message.Size; 0 = no limit
 	MaxMessages     int // most events and dead letters in one commit
 }
 

@@ -32,6 +32,7 @@ func TestMistakes(t *testing.T) {
 		{"wrong SUBMAIL key", with(otp, "OTP_APP_KEY=canary"), "run", exitFailed, []string{"OTP_APP_KEY"}},
 		{"wrong URL path", with(otp, "OTP_BASE_URL="+value(hq, "HQ_BASE_URL")), "check", exitFailed, []string{"OTP_BASE_URL"}},
 		{"unreachable provider", with(hq, "HQ_BASE_URL=http://"+unused), "check", exitFailed, []string{"HQ_BASE_URL", unused}},
+		{"unreachable SUBMAIL", with(otp, "OTP_BASE_URL=http://"+unused), "check", exitFailed, []string{"OTP_BASE_URL", unused}},
 		{"unreachable NATS", with(hq, "NATS_URL=nats://"+unused), "run", exitFailed, []string{"NATS_URL", unused}},
 		{"unreachable Kafka", with(hq, "CONNECTOR_SINK=kafka", "KAFKA_BROKERS="+unused), "run", exitFailed, []string{"KAFKA_BROKERS", unused}},
 		{"port taken", with(hq, "CONNECTOR_HTTP_ADDR="+taken.Addr().String()), "run", exitFailed, []string{"CONNECTOR_HTTP_ADDR", taken.Addr().String()}},

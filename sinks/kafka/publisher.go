@@ -16,8 +16,10 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"connector/internal/fault"
 	"connector/schema"
 	"connector/sinks"
 )
@@ -50,6 +52,7 @@ type Publisher struct {
 	deadTopic  string
 	encoders   chan *encoder // one per partition that may be written to at the same time
 	limits     sinks.Limits
+	closed     atomic.Bool
 
 	mu sync.Mutex
 	// settled counts, by message id, what calls of Publish stored that
@@ -115,6 +118,7 @@ func (p *Publisher) Guarantee() sinks.Guarantee { return sinks.ExactlyOnceUnless
 
 // Close ends all connections. What is in doubt stays so.
 func (p *Publisher) Close() error {
+	p.closed.Store(true)
 	p.client.close()
 	return nil
 }
@@ -127,6 +131,9 @@ func (p *Publisher) Close() error {
 // again first: calling Publish again with the same messages, or with some of
 // them replaced, stores none of them twice.
 func (p *Publisher) Publish(ctx context.Context, events, dead []schema.Message) error {
+	if p.closed.Load() {
+		return errors.New("the Kafka publisher is closed")
+	}
 	if err := p.each(ctx, p.doubtful(), p.settle); err != nil {
 		return fmt.Errorf("settling what Kafka did not answer for: %w", err)
 	}
@@ -164,7 +171,7 @@ func (p *Publisher) publish(ctx context.Context, part *partition, items []item) 
 		return ctx.Err()
 	}
 	defer func() { p.encoders <- e }()
-	var rejected []sinks.Rejection
+	items, rejected := p.withinLimit(items)
 	limit := len(items)
 	for len(items) > 0 {
 		b, err := e.encode(items[:min(limit, len(items))], time.Now())
@@ -182,8 +189,7 @@ func (p *Publisher) publish(ctx context.Context, part *partition, items []item) 
 			continue
 		default:
 			it := &items[0]
-			rejected = append(rejected, sinks.Rejection{Dead: it.dead, Index: it.index,
-				Err: fmt.Errorf("record %q in %v: %w", it.message.RecordID, part, err)})
+			rejected = append(rejected, it.reject(fmt.Errorf("record %.100q in %v: %w", it.message.RecordID, part, err)))
 			limit = len(items)
 		}
 		items = items[n:]
@@ -192,6 +198,21 @@ func (p *Publisher) publish(ctx context.Context, part *partition, items []item) 
 		return &sinks.RejectedError{Messages: rejected}
 	}
 	return nil
+}
+
+// withinLimit sorts out the messages that exceed [sinks.Limits]: a topic may
+// accept one all the same when it compresses well, but not reliably.
+func (p *Publisher) withinLimit(items []item) (fit []item, rejected []sinks.Rejection) {
+	for i := range items {
+		it := &items[i]
+		if size := it.message.Size(); size > p.limits.MaxMessageBytes {
+			rejected = append(rejected, it.reject(fault.Reject("too_large", fmt.Errorf("record %.100q: message has %d bytes, more than the topic's max.message.bytes allows (%d)",
+				it.message.RecordID, size, p.limits.MaxMessageBytes))))
+			continue
+		}
+		fit = append(fit, *it)
+	}
+	return fit, rejected
 }
 
 func (p *Publisher) send(ctx context.Context, part *partition, e *encoder, b *batch) error {

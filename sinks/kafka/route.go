@@ -21,6 +21,10 @@ type item struct {
 	index   int
 }
 
+func (it *item) reject(err error) sinks.Rejection {
+	return sinks.Rejection{Dead: it.dead, Index: it.index, Err: err}
+}
+
 // route assigns the messages that are not settled to their partitions.
 func (p *Publisher) route(events, dead []schema.Message) map[*partition][]item {
 	work := make(map[*partition][]item)

@@ -170,7 +170,7 @@ func (s *Source) ask(ctx context.Context, q query, token secret.String, take fun
 func (s *Source) refused(err error) error {
 	status, ok := errors.AsType[*httpx.StatusError](err)
 	switch {
-	case errors.Is(err, httpx.ErrRedirect), errors.Is(err, httpx.ErrHTML), ok && status.Status == http.StatusNotFound:
+	case httpx.Misdirected(err):
 		return fmt.Errorf("%w; check %s", err, s.variable("BASE_URL"))
 	case ok && statusDenies(status):
 		return &apiError{code: "403", cause: err}

@@ -146,7 +146,7 @@ func (t *tokens) issue(ctx context.Context) (token, error) {
 func (t *tokens) refused(err error) error {
 	status, ok := errors.AsType[*httpx.StatusError](err)
 	switch {
-	case errors.Is(err, httpx.ErrRedirect), errors.Is(err, httpx.ErrHTML), ok && status.Status == http.StatusNotFound:
+	case httpx.Misdirected(err):
 		return fmt.Errorf("%w; check %s", err, t.variable("BASE_URL"))
 	case ok && wrongKey(fmt.Sprint(status.Status)):
 		return fault.Fatal(err, "check "+t.keys())

@@ -1,8 +1,10 @@
 package httpx
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -66,6 +68,17 @@ type requestError struct {
 
 func (e *requestError) Error() string { return e.text }
 func (e *requestError) Unwrap() error { return e.err }
+
+// Misdirected reports whether err, an error of [Client.Do], suggests that the
+// base URL is wrong: nothing answers there, or something else does.
+func Misdirected(err error) bool {
+	if status, ok := errors.AsType[*StatusError](err); ok {
+		return status.Status == http.StatusNotFound
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok && op.Op == "dial" || certificate || errors.Is(err, ErrRedirect) || errors.Is(err, ErrHTML)
+}
 
 // snippet returns the beginning of an answer as one short line of plain text.
 func (r redactor) snippet(body []byte) string {

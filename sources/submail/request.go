@@ -196,8 +196,7 @@ func (s *Source) stamp(ctx context.Context, base config.URL) error {
 
 // explain adds to an answer's error what the user can check.
 func (s *Source) explain(err error) error {
-	status, ok := errors.AsType[*httpx.StatusError](err)
-	if errors.Is(err, httpx.ErrRedirect) || errors.Is(err, httpx.ErrHTML) || ok && status.Status == http.StatusNotFound {
+	if httpx.Misdirected(err) {
 		return fmt.Errorf("%w; check %s", err, s.variable("BASE_URL"))
 	}
 	return err
