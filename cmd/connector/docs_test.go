@@ -93,7 +93,7 @@ func TestDependenciesAreArgued(t *testing.T) {
 	argued := read(t, "docs/dependencies.md")
 	direct, _, _ := strings.Cut(read(t, "go.mod"), "// indirect")
 	for _, m := range regexp.MustCompile(`(?m)^\t(\S+) v`).FindAllStringSubmatch(direct[:strings.LastIndex(direct, "\n")+1], -1) {
-		if name := filepath.Base(strings.TrimPrefix(m[1], "github.com/")); !strings.Contains(argued, m[1]) && !strings.Contains(argued, "/"+name) {
+		if !strings.Contains(argued, "| "+m[1]+" ") {
 			t.Errorf("docs/dependencies.md has no line for %s", m[1])
 		}
 	}
