@@ -1,0 +1,178 @@
+package file
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"connector/internal/fault"
+	"connector/schema"
+	"connector/sinks"
+)
+
+func TestLine(t *testing.T) {
+	m := events(0, 1, 1)[0]
+	m.RecordID = "单 \"1\"\n"
+	got := string(appendLine(nil, &m))
+	want := `{"specversion":"1.0","id":"` + m.ID + `","source":"/submail/acct/sms","type":"delivery.sms.delivered",` +
+		`"subject":"单 \"1\"\n","time":"2026-03-29T01:59:59Z","dataschema":"urn:connector:schema:delivery-event:1",` +
+		`"datacontenttype":"application/json","data":{"fill":"x"}}` + "\n"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if !strings.HasPrefix(got, string(lineStart)) {
+		t.Errorf("got %s, want it to begin with %s", got, lineStart)
+	}
+	m.Body = []byte("{\n}")
+	if got := string(appendLine(nil, &m)); !strings.Contains(got, `"data_base64":"ewp9"}`) || strings.Count(got, "\n") != 1 {
+		t.Errorf("got %s, want a body with a line break in base64, on one line", got)
+	}
+}
+
+func TestDecodeLineRefuses(t *testing.T) {
+	for _, line := range []string{
+		"", "x", "[]", "{}", `{"specversion":"1.0"}`, `{"id":"1"}`, `{"specversion":"1.0","id":"1","data":{}`, `{"specversion":"1.0","id":"1"} x`,
+		`{"specversion":"1.0","id":"1","data_base64":"?"}`, `{"specversion":"1.0","id":"1","a":[]}`, `{"specversion":"1.0","id":"1","id":"2"}`,
+	} {
+		if r, err := decodeLine([]byte(line)); err == nil {
+			t.Errorf("%s: got %+v, want an error", line, r)
+		}
+	}
+}
+
+func FuzzDecodeLine(f *testing.F) {
+	f.Add(appendLine(nil, &events(0, 1, 1)[0]))
+	f.Add([]byte(`{"specversion":"1.0","id":"1","x":null,"data_base64":"e30="}`))
+	f.Add([]byte("{\"specversion\":\"1.0\",\"id\":\"\xff\"}"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		r, err := decodeLine(line)
+		if err == nil && (r.Attribute("id") == "" || !json.Valid(line)) {
+			t.Errorf("got %+v from %q", r, line)
+		}
+	})
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add("id", []byte(`{}`))
+	f.Add("\xff\x00\n\u2028", []byte("\n"))
+	f.Fuzz(func(t *testing.T, record string, body []byte) {
+		m := events(0, 1, 1)[0]
+		m.RecordID, m.Body = record, body
+		line := appendLine(nil, &m)
+		if bytes.Count(line, []byte("\n")) != 1 {
+			t.Fatalf("got %q, want one line", line)
+		}
+		r, err := decodeLine(line)
+		if err != nil || !bytes.Equal(r.Body, body) {
+			t.Errorf("got body %q and error %v, want %q", r.Body, err, body)
+		}
+		if got, want := r.Attribute("subject"), strings.ToValidUTF8(record, "\ufffd"); got != want {
+			t.Errorf("got subject %q, want %q", got, want)
+		}
+	})
+}
+
+// follow collects positions and record ids of a follower.
+func follow(t *testing.T, path string, opts sinks.TailOptions) (next func(patience time.Duration) string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	got, done := make(chan string), make(chan error, 1)
+	go func() {
+		done <- Tail(ctx, Config{Path: path}, opts, func(r sinks.Received) error {
+			select {
+			case got <- r.Position + " " + r.Attribute("subject"):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want context.Canceled", err)
+		}
+	})
+	return func(patience time.Duration) string {
+		select {
+		case s := <-got:
+			return s
+		case <-time.After(patience):
+			return ""
+		}
+	}
+}
+
+// TestFollow writes a line in parts, a long one, and takes a batch back.
+func TestFollow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	var file []byte
+	put := func(b []byte) {
+		t.Helper()
+		file = b
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt(b, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Truncate(int64(len(b))), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line := func(batch, size int) []byte { return lines(events(batch, 1, size), nil) }
+	put(line(0, 10))
+	next := follow(t, path, sinks.TailOptions{FromStart: true, Follow: true})
+	fresh := follow(t, path, sinks.TailOptions{Follow: true})
+	check := func(want string, followers ...func(time.Duration) string) {
+		t.Helper()
+		patience := 10 * time.Second
+		if want == "" {
+			patience = 3 * pollInterval
+		}
+		for _, f := range followers {
+			if got := f(patience); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+	}
+	check("f:1 0/0", next)
+	check("", fresh)
+	second := line(1, 300_000)
+	put(slices.Concat(file, second[:1000]))
+	check("", next, fresh)
+	put(slices.Concat(file[:len(file)-1000], second))
+	check("f:2 1/0", next, fresh)
+	put(slices.Concat(line(0, 10), line(2, 10))) // the second was taken back
+	check("", next, fresh)
+	put(slices.Concat(file, line(3, 10)))
+	check("f:3 3/0", next, fresh)
+	put(nil)
+	check("", next, fresh)
+	put(line(4, 10))
+	check("f:1 4/0", next, fresh)
+}
+
+func TestTailRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	yield := func(sinks.Received) error { return nil }
+	opts := sinks.TailOptions{FromStart: true}
+	if err := Tail(t.Context(), Config{Path: path}, opts, yield); !fault.IsFatal(err) {
+		t.Errorf("got %v, want a fatal error", err)
+	}
+	content := append(lines([]schema.Message{events(0, 1, 1)[0]}, nil), "foreign\n"...)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Tail(t.Context(), Config{Path: path}, opts, yield); err == nil || !strings.Contains(err.Error(), "f:2: ") {
+		t.Errorf("got %v, want an error that names line 2", err)
+	}
+}

@@ -1,0 +1,297 @@
+package nats
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	natsio "github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"connector/internal/config"
+	"connector/internal/fault"
+)
+
+const (
+	dialTimeout   = 5 * time.Second // per server
+	reconnectWait = 500 * time.Millisecond
+	requestWait   = 5 * time.Second  // for JetStream's answer to a request
+	writeTimeout  = 10 * time.Second // for the network to take what is sent
+	pingInterval  = 20 * time.Second // two without an answer end a connection
+)
+
+// What to do about an error.
+const (
+	urlRemedy    = "check NATS_URL, and that the server runs and can be reached"
+	loginRemedy  = "check NATS_CREDS, NATS_NKEY, NATS_TOKEN, or NATS_USER and NATS_PASSWORD"
+	tlsRemedy    = "check NATS_CA, NATS_CERT and NATS_KEY, and that the name in NATS_URL is the certificate's"
+	permitRemedy = "let the user publish to %s.> and $JS.API.>, and subscribe to _INBOX.>"
+)
+
+// connection is a connection and what its server refused.
+type connection struct {
+	*natsio.Conn
+
+	denied chan error // the last permission the user lacked
+}
+
+// connect connects to one of the servers that url lists, which must be
+// reachable now; later it reconnects without end.
+func connect(ctx context.Context, cfg *Config, url string, log *slog.Logger) (*connection, error) {
+	c := &connection{denied: make(chan error, 1)}
+	opts, err := c.options(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	type result struct {
+		conn *natsio.Conn
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		conn, err := natsio.Connect(url, opts...)
+		done <- result{conn, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return nil, connectError(url, r.err)
+		}
+		c.Conn = r.conn
+		return c, nil
+	case <-ctx.Done():
+		go func() {
+			if r := <-done; r.err == nil {
+				r.conn.Close()
+			}
+		}()
+		return nil, fmt.Errorf("connecting to NATS at %s: %w", url, ctx.Err())
+	}
+}
+
+func connectError(url string, err error) error {
+	what := fmt.Errorf("connecting to NATS at %s: %w", url, err)
+	_, badCertificate := errors.AsType[*tls.CertificateVerificationError](err)
+	alert, ok := errors.AsType[*net.OpError](err)
+	refused := ok && alert.Op == "remote error" // as crypto/tls reports the server's alert
+	switch {
+	case badCertificate, refused, errors.Is(err, natsio.ErrTLS), errors.Is(err, natsio.ErrSecureConnRequired), errors.Is(err, natsio.ErrSecureConnWanted):
+		return fault.Fatal(what, tlsRemedy)
+	case isLogin(err):
+		return fault.Fatal(what, loginRemedy)
+	}
+	return fault.Fatal(what, urlRemedy)
+}
+
+// isLogin reports whether the server refused who connects. nats.go has no
+// common error for it.
+func isLogin(err error) bool {
+	for _, e := range []error{
+		natsio.ErrAuthorization, natsio.ErrAuthExpired, natsio.ErrAuthRevoked, natsio.ErrAccountAuthExpired,
+		natsio.ErrNkeysNotSupported, natsio.ErrNoUserCB,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *connection) options(cfg *Config, log *slog.Logger) ([]natsio.Option, error) {
+	opts := []natsio.Option{
+		natsio.Name("connector"), natsio.Timeout(dialTimeout),
+		natsio.MaxReconnects(-1), natsio.ReconnectWait(reconnectWait), natsio.ReconnectBufSize(-1),
+		natsio.FlusherTimeout(writeTimeout), natsio.PingInterval(pingInterval),
+		natsio.ErrorHandler(func(_ *natsio.Conn, _ *natsio.Subscription, err error) {
+			log.Warn("NATS reports an error", "err", err)
+			c.noteDenied(err)
+		}),
+		natsio.DisconnectErrHandler(func(_ *natsio.Conn, err error) {
+			if err != nil {
+				log.Warn("connection to NATS lost; reconnecting", "err", err)
+			}
+		}),
+		natsio.ReconnectHandler(func(conn *natsio.Conn) { log.Info("reconnected to NATS", "url", conn.ConnectedUrlRedacted()) }),
+	}
+	login, err := loginOption(cfg)
+	if err != nil {
+		return nil, err
+	}
+	secure, err := tlsOption(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return append(opts, login, secure), nil
+}
+
+// noteDenied keeps err when it says that the user lacks a permission: a
+// refused message has no other answer.
+func (c *connection) noteDenied(err error) {
+	if !errors.Is(err, natsio.ErrPermissionViolation) {
+		return
+	}
+	select {
+	case c.denied <- err:
+	default:
+	}
+}
+
+// takeDenied returns the last permission the user lacked, once.
+func (c *connection) takeDenied() error {
+	select {
+	case err := <-c.denied:
+		return err
+	default:
+		return nil
+	}
+}
+
+// guard calls f with a context that ends when the server says that the user
+// lacks a permission, and then returns what it said: a refused request is
+// never answered.
+func (c *connection) guard(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, requestWait)
+	defer cancel()
+	ctx, refuse := context.WithCancelCause(ctx)
+	defer refuse(nil)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case err := <-c.denied:
+			refuse(err)
+		case <-ctx.Done():
+		}
+	})
+	err := f(ctx)
+	cause := context.Cause(ctx)
+	refuse(nil)
+	watch.Wait()
+	if err != nil && errors.Is(cause, natsio.ErrPermissionViolation) {
+		return cause
+	}
+	return err
+}
+
+// loginOption returns the one configured way to log in. Key material is read
+// anew for each connection.
+func loginOption(cfg *Config) (natsio.Option, error) {
+	switch {
+	case !cfg.Creds.IsZero():
+		return credsOption(cfg.Creds), nil
+	case !cfg.Nkey.IsZero():
+		return nkeyOption(cfg.Nkey)
+	case !cfg.Token.IsZero():
+		return natsio.Token(cfg.Token.Reveal()), nil
+	case cfg.User != "":
+		return natsio.UserInfo(cfg.User, cfg.Password.Reveal()), nil
+	}
+	return func(*natsio.Options) error { return nil }, nil
+}
+
+func credsOption(creds config.FileOrText) natsio.Option {
+	jwt := func() (string, error) {
+		content, err := creds.Bytes()
+		if err != nil {
+			return "", fmt.Errorf("reading NATS_CREDS: %w", err)
+		}
+		return nkeys.ParseDecoratedJWT(content)
+	}
+	sign := func(nonce []byte) ([]byte, error) {
+		content, err := creds.Bytes()
+		if err != nil {
+			return nil, fmt.Errorf("reading NATS_CREDS: %w", err)
+		}
+		key, err := nkeys.ParseDecoratedUserNKey(content)
+		if err != nil {
+			return nil, err
+		}
+		defer key.Wipe()
+		return key.Sign(nonce)
+	}
+	return natsio.UserJWT(jwt, sign)
+}
+
+func nkeyOption(nkey Nkey) (natsio.Option, error) {
+	key := func() (nkeys.KeyPair, error) {
+		content, err := nkey.Bytes()
+		if err != nil {
+			return nil, fmt.Errorf("reading NATS_NKEY: %w", err)
+		}
+		return nkeys.ParseDecoratedNKey([]byte(strings.TrimSpace(string(content))))
+	}
+	pair, err := key()
+	if err != nil {
+		return nil, fault.Fatal(fmt.Errorf("reading NATS_NKEY: %w", err), "give the seed of a user, SU…, or a file that holds it")
+	}
+	defer pair.Wipe()
+	public, err := pair.PublicKey()
+	if err != nil || !nkeys.IsValidPublicUserKey(public) {
+		return nil, fault.Fatal(errors.New("NATS_NKEY is not the seed of a user"), "give the seed of a user, SU…, or a file that holds it")
+	}
+	return natsio.Nkey(public, func(nonce []byte) ([]byte, error) {
+		pair, err := key()
+		if err != nil {
+			return nil, err
+		}
+		defer pair.Wipe()
+		return pair.Sign(nonce)
+	}), nil
+}
+
+// tlsOption verifies servers against NATS_CA and shows NATS_CERT. Without
+// either, TLS is used where NATS_URL or the server asks for it.
+func tlsOption(cfg *Config) (natsio.Option, error) {
+	var certificate natsio.TLSCertHandler
+	var roots natsio.RootCAsHandler
+	if !cfg.Cert.IsZero() {
+		certificate = func() (tls.Certificate, error) { return clientCertificate(cfg) }
+		if _, err := certificate(); err != nil {
+			return nil, fault.Fatal(err, tlsRemedy)
+		}
+	}
+	if !cfg.CA.IsZero() {
+		roots = func() (*x509.CertPool, error) { return rootCertificates(cfg) }
+		if _, err := roots(); err != nil {
+			return nil, fault.Fatal(err, tlsRemedy)
+		}
+	}
+	if certificate == nil && roots == nil {
+		return func(*natsio.Options) error { return nil }, nil
+	}
+	return natsio.ClientTLSConfig(certificate, roots), nil
+}
+
+func clientCertificate(cfg *Config) (tls.Certificate, error) {
+	certificate, err := cfg.Cert.Bytes()
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("reading NATS_CERT: %w", err)
+	}
+	key, err := cfg.Key.Bytes()
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("reading NATS_KEY: %w", err)
+	}
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("reading NATS_CERT and NATS_KEY: %w", err)
+	}
+	return pair, nil
+}
+
+func rootCertificates(cfg *Config) (*x509.CertPool, error) {
+	content, err := cfg.CA.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("reading NATS_CA: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, errors.New("reading NATS_CA: no PEM certificate in it")
+	}
+	return pool, nil
+}
