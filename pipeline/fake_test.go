@@ -61,16 +61,23 @@ func (p *provider) Scan(_ context.Context, s sources.Stream, w sources.Span) ite
 	return func(yield func(sources.Chunk, error) bool) {
 		p.mu.Lock()
 		p.scans = append(p.scans, scan{s.Name, time.Now(), w})
-		n := len(p.of(s.Name))
+		n, fail := len(p.of(s.Name)), p.fail
 		p.mu.Unlock()
-		if p.fail != nil {
-			if err := p.fail(s.Name, n); err != nil {
+		if fail != nil {
+			if err := fail(s.Name, n); err != nil {
 				yield(sources.Chunk{}, err)
 				return
 			}
 		}
 		yield(sources.Chunk{Records: p.records(s.Name, w), Proven: w}, nil)
 	}
+}
+
+// failWith changes what fails while the provider serves.
+func (p *provider) failWith(fail func(string, int) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fail = fail
 }
 
 func (p *provider) of(stream string) []scan {

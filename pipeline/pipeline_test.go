@@ -151,7 +151,7 @@ func TestFatalStopsOneStream(t *testing.T) {
 		if got, want := sink.versions(), []string{"a"}; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		p.fail = func(string, int) error { return fatal() }
+		p.failWith(func(string, int) error { return fatal() })
 		err := <-done
 		if !fault.IsFatal(err) || pipe.Ready() {
 			t.Errorf("all stopped: got %v, ready %v, want the fatal error, not ready", err, pipe.Ready())

@@ -24,7 +24,7 @@ type toy struct {
 }
 
 func newToy() AccountConfig {
-	return &toy{Common: Common{Lag: time.Second, Lateness: time.Minute, GiveUp: time.Hour, MaxRowBytes: MiB}}
+	return &toy{Common: Common{PollInterval: time.Second, Lag: time.Second, Lateness: time.Minute, GiveUp: time.Hour, MaxRowBytes: MiB}}
 }
 
 func (c *toy) Validate(v *Faults) {
