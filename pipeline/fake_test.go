@@ -167,8 +167,10 @@ func (m *memory) Commit(ctx context.Context, c sinks.Commit) error {
 	return nil
 }
 
-// versions lists record/version of every event, in order of publication.
+// versions lists the record id of every event, in order of publication.
 func (m *memory) versions() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	var list []string
 	for _, e := range m.events {
 		list = append(list, e.RecordID)
