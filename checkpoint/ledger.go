@@ -163,14 +163,18 @@ func (b *Batch) Admit(r sources.Record, w sources.Span) (revision int, fresh boo
 		at = w.To
 	}
 	known, ok := b.lookup(id)
-	if ok && (r.Rank < known.rank || print == known.print || print == known.prev) {
+	rank := r.Rank
+	if r.Fault != nil { // its rank could not be read
+		rank = known.rank
+	}
+	if ok && (rank < known.rank || print == known.print || print == known.prev) {
 		if at.After(known.at) {
 			known.at = at
 			b.changed[id] = known
 		}
 		return 0, false
 	}
-	next := record{at: at, rank: r.Rank, print: print, prev: known.print, revision: known.revision + 1, terminal: r.Terminal}
+	next := record{at: at, rank: rank, print: print, prev: known.print, revision: known.revision + 1, terminal: r.Terminal}
 	if known.at.After(at) {
 		next.at = known.at
 	}

@@ -1,6 +1,7 @@
 package checkpoint_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -27,6 +28,10 @@ func rec(id string, created int, rank int64, print string, terminal bool) source
 	return sources.Record{ID: id, Created: t0.Add(time.Duration(created) * time.Second), Rank: rank, Print: print, Terminal: terminal}
 }
 
+func bad(id, print string) sources.Record {
+	return sources.Record{ID: id, Print: print, Fault: errors.New("not an object")}
+}
+
 func TestAdmit(t *testing.T) {
 	type step struct {
 		r    sources.Record
@@ -41,6 +46,7 @@ func TestAdmit(t *testing.T) {
 		{"same rank, new print", []step{{rec("a", 1, 1, "p", false), 1}, {rec("a", 1, 1, "q", false), 2}}},
 		{"older rank", []step{{rec("a", 1, 2, "q", false), 1}, {rec("a", 1, 1, "p", false), 0}}},
 		{"back to the print before", []step{{rec("a", 1, 1, "p", false), 1}, {rec("a", 1, 1, "q", false), 2}, {rec("a", 1, 1, "p", false), 0}}},
+		{"turned bad", []step{{rec("a", 1, 2, "q", false), 1}, {bad("a", "r"), 2}, {bad("a", "r"), 0}, {rec("a", 1, 1, "p", false), 0}}},
 		{"two records", []step{{rec("a", 1, 1, "p", false), 1}, {rec("b", 1, 1, "p", false), 1}}},
 	}
 	for _, tt := range tests {

@@ -16,7 +16,6 @@ const scanPatience = 10 * time.Minute
 type status struct {
 	mu       sync.Mutex
 	deadline time.Time // of the next sign of life; zero when none is due
-	worked   bool      // whether a reading ever succeeded
 	err      error     // of the latest reading
 	stopped  bool
 }
@@ -40,7 +39,7 @@ func (s *status) sleep(ctx context.Context, d time.Duration) bool {
 func (s *status) good() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.worked, s.err = true, nil
+	s.err = nil
 }
 
 func (s *status) bad(err error) {
