@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"connector/internal/fault"
+	"connector/internal/wait"
 	"connector/schema"
 	"connector/sinks"
 )
@@ -45,7 +46,7 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b.runner.status.beat(0)
+	b.runner.status.rest()
 	ctx, cancel := grace(ctx, shutdownGrace)
 	defer cancel()
 	again := newRetry()
@@ -68,10 +69,10 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		wait := again.next()
+		pause := again.next()
 		c.metrics.commitErrors.Inc()
-		c.log.Warn("commit not durable, trying again", "error", err, "wait", wait.Round(time.Millisecond).String())
-		if !sleep(ctx, wait) {
+		c.log.Warn("commit not durable, trying again", "error", err, "wait", pause.Round(time.Millisecond).String())
+		if wait.For(ctx, pause) != nil {
 			return ctx.Err()
 		}
 	}
@@ -91,7 +92,7 @@ func isSinkFailure(err error) bool {
 func grace(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		sleep(longer, d)
+		_ = wait.For(longer, d)
 		cancel()
 	})
 	return longer, func() { stop(); cancel() }

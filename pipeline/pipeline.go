@@ -27,6 +27,7 @@ const Unit = "u0"
 type Account struct {
 	System, Name string
 	Source       sources.Source
+	Interval     time.Duration // least time from one request to the next; streams and other accounts may share it
 	Poll         time.Duration // time from one reading of the head to the next
 	Lag          time.Duration // how close to the provider's now a read may go
 	Lateness     time.Duration // how late a row may appear
@@ -60,7 +61,7 @@ func New(opts Options) *Pipeline {
 			p.runners = append(p.runners, &runner{
 				account: a, stream: s, from: from, shared: account, start: opts.Start, once: opts.Once,
 				log:     opts.Log.With("account", a.Name, "stream", s.Name),
-				metrics: opts.Metrics.stream(from), status: &status{},
+				metrics: opts.Metrics.stream(from), status: &status{patience: patience + time.Duration(len(a.Source.Streams())*patientRequests)*a.Interval},
 				retry: newRetry(), prefix: checkpoint.Prefix(a.Name, s),
 			})
 		}

@@ -236,3 +236,49 @@ func TestDamagedCheckpointIsRefused(t *testing.T) {
 		t.Errorf("got %v, want a fatal error with a remedy", err)
 	}
 }
+
+func TestCommitsKeepTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{}}
+		for i := range 25 {
+			p.rows["s"] = append(p.rows["s"], row{id: fmt.Sprint(i), created: at(-time.Minute)})
+		}
+		largest := 0
+		sink := &memory{limits: sinks.Limits{MaxMessages: 10}, fail: func(_ int, c sinks.Commit) error {
+			largest = max(largest, len(c.Events))
+			return nil
+		}}
+		if err := runFor(t, options(p, sink), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(sink.versions()); got != 25 || largest != 10 {
+			t.Errorf("got %d events, at most %d in a commit, want 25 and 10", got, largest)
+		}
+	})
+}
+
+// A stream that waits for its turn at a slow provider is alive; one that
+// hangs is not.
+func TestAlive(t *testing.T) {
+	for name, tt := range map[string]struct {
+		interval time.Duration
+		want     bool
+	}{"slow provider": {time.Minute, true}, "hang": {time.Second, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			release := make(chan struct{})
+			p := &provider{streams: []string{"s"}, fail: func(string, int) error { <-release; return nil }}
+			opts := options(p, &memory{})
+			opts.Accounts[0].Interval = tt.interval
+			pipe := pipeline.New(opts)
+			done := make(chan error)
+			go func() { done <- pipe.Run(t.Context()) }()
+			time.Sleep(30 * time.Minute)
+			if got := pipe.Alive(); got != tt.want {
+				t.Errorf("%s: got alive %v, want %v", name, got, tt.want)
+			}
+			p.failWith(func(string, int) error { return fatal() })
+			close(release)
+			<-done
+		})
+	}
+}

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -20,18 +19,3 @@ func newRetry() *retry {
 func (r *retry) next() time.Duration { return r.policy.NextBackOff() }
 
 func (r *retry) reset() { r.policy.Reset() }
-
-// sleep waits for d and returns true, or false when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}

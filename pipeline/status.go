@@ -5,35 +5,46 @@ import (
 	"sync"
 	"time"
 
+	"connector/internal/wait"
 	"connector/schema"
 )
 
-// scanPatience is how long a stream may read without a sign of life: longer
-// than any timeout of a request.
-const scanPatience = 10 * time.Minute
+// A stream gives a sign of life at each chunk. Between two of them lie at
+// most patientRequests requests, each of which may wait for its turn, and none
+// of which takes longer than patience.
+const (
+	patience        = 10 * time.Minute
+	patientRequests = 64
+)
 
 // status is what one stream shows to the outside.
 type status struct {
+	patience time.Duration // between two signs of life
+
 	mu       sync.Mutex
 	deadline time.Time // of the next sign of life; zero when none is due
 	err      error     // of the latest reading
 	stopped  bool
 }
 
-// beat says that the next sign of life comes within d; 0 for no limit.
+// beat is a sign of life; the next one comes within patience after d.
 func (s *status) beat(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.deadline = time.Time{}
-	if d > 0 {
-		s.deadline = time.Now().Add(d)
-	}
+	s.deadline = time.Now().Add(max(d, 0) + s.patience)
 }
 
-// sleep is like the function, and says so.
+// rest says that no sign of life is due: the stream waits for the sink.
+func (s *status) rest() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadline = time.Time{}
+}
+
+// sleep waits for d and returns true, or false when ctx ends first.
 func (s *status) sleep(ctx context.Context, d time.Duration) bool {
-	s.beat(max(d, 0) + scanPatience)
-	return sleep(ctx, d)
+	s.beat(d)
+	return wait.For(ctx, d) == nil
 }
 
 func (s *status) good() {

@@ -140,21 +140,34 @@ func (r *runner) watch(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// read moves the records of one window, chunk by chunk: admit what is new,
-// commit it, and let coverage follow (invariants 3, 4 and 5).
+// read moves the records of one window, chunk by chunk.
 func (r *runner) read(ctx context.Context, w sources.Span, now time.Time) error {
-	r.status.beat(scanPatience)
+	r.status.beat(0)
 	for chunk, err := range r.account.Source.Scan(ctx, r.stream, w) {
 		if err != nil {
 			return fmt.Errorf("reading %s of stream %s: %w", w, r.stream.Name, err)
 		}
-		b := r.admit(chunk.Records, w)
-		b.ledger.Cover(chunk.Proven, now, r.account.Lateness, r.stream.Tick)
-		if err := r.commits.commit(ctx, b); err != nil {
+		if err := r.publish(ctx, chunk, w, now); err != nil {
 			return err
 		}
-		r.status.beat(scanPatience)
+		r.status.beat(0)
 	}
 	r.metrics.frontier.Set(float64(r.ledger.Frontier().UnixMilli()) / 1000)
 	return nil
+}
+
+// publish admits what is new in a chunk and commits it, in as many commits as
+// the sink's limit asks for. Coverage follows with the last one (invariants 3,
+// 4 and 5).
+func (r *runner) publish(ctx context.Context, chunk sources.Chunk, w sources.Span, now time.Time) error {
+	records, most := chunk.Records, r.commits.limits.MaxMessages
+	for most > 0 && len(records) > most {
+		if err := r.commits.commit(ctx, r.admit(records[:most], w)); err != nil {
+			return err
+		}
+		records = records[most:]
+	}
+	b := r.admit(records, w)
+	b.ledger.Cover(chunk.Proven, now, r.account.Lateness, r.stream.Tick)
+	return r.commits.commit(ctx, b)
 }

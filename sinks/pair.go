@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"connector/checkpoint"
 	"connector/schema"
@@ -30,7 +31,7 @@ func (p *pair) Open(ctx context.Context, unit string) (Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening checkpoint of unit %s: %w", unit, err)
 	}
-	return &pairSession{publisher: p.publisher, store: store}, nil
+	return &pairSession{publisher: p.publisher, store: store, stored: map[string]bool{}}, nil
 }
 
 type pairSession struct {
@@ -56,59 +57,55 @@ func (s *pairSession) Commit(ctx context.Context, c Commit) error {
 	if err := s.store.Save(context.WithoutCancel(ctx), c.State); err != nil {
 		return fmt.Errorf("saving checkpoint: %w", err)
 	}
-	s.stored = nil
+	clear(s.stored)
 	return nil
 }
 
+// publish stores the messages that are not stored yet.
 func (s *pairSession) publish(ctx context.Context, c Commit) error {
-	events, eventAt := s.missing(c.Events)
-	dead, deadAt := s.missing(c.Dead)
-	if len(events)+len(dead) == 0 {
+	events, dead := s.missing(c.Events), s.missing(c.Dead)
+	if len(events.messages)+len(dead.messages) == 0 {
 		return nil
 	}
-	err := s.publisher.Publish(ctx, events, dead)
+	err := s.publisher.Publish(ctx, events.messages, dead.messages)
 	rejected, ok := errors.AsType[*RejectedError](err)
 	if err != nil && !ok {
 		return fmt.Errorf("publishing: %w", err)
 	}
 	refused := map[string]bool{}
 	if ok {
-		for i, r := range rejected.Messages {
+		for i := range rejected.Messages {
+			r := &rejected.Messages[i]
+			from := events
 			if r.Dead {
-				refused[dead[r.Index].ID] = true
-				rejected.Messages[i].Index = deadAt[r.Index]
-				continue
+				from = dead
 			}
-			refused[events[r.Index].ID] = true
-			rejected.Messages[i].Index = eventAt[r.Index]
+			refused[from.messages[r.Index].ID] = true
+			r.Index = from.at[r.Index]
 		}
 	}
-	s.acknowledge(events, refused)
-	s.acknowledge(dead, refused)
-	return err
-}
-
-// missing returns the messages not stored yet, with their places in list.
-func (s *pairSession) missing(list []schema.Message) ([]schema.Message, []int) {
-	var missing []schema.Message
-	var at []int
-	for i, m := range list {
-		if !s.stored[m.ID] {
-			missing, at = append(missing, m), append(at, i)
-		}
-	}
-	return missing, at
-}
-
-func (s *pairSession) acknowledge(list []schema.Message, refused map[string]bool) {
-	if s.stored == nil {
-		s.stored = make(map[string]bool, len(list))
-	}
-	for _, m := range list {
+	for _, m := range slices.Concat(events.messages, dead.messages) {
 		if !refused[m.ID] {
 			s.stored[m.ID] = true
 		}
 	}
+	return err
+}
+
+// remaining are the messages of a commit that are not stored yet.
+type remaining struct {
+	messages []schema.Message
+	at       []int // their places in the commit
+}
+
+func (s *pairSession) missing(list []schema.Message) remaining {
+	var r remaining
+	for i, m := range list {
+		if !s.stored[m.ID] {
+			r.messages, r.at = append(r.messages, m), append(r.at, i)
+		}
+	}
+	return r
 }
 
 func (s *pairSession) Close() error { return s.store.Close() }

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
 
 	"connector/internal/config"
 	"connector/sources"
-	"connector/sources/httpx"
 )
 
 // checkTimeout bounds one call of a provider or the sink. SUBMAIL's default
@@ -70,8 +70,9 @@ func check(ctx context.Context, cfg *config.Config, show func(finding) error) er
 	findings := make(chan finding)
 	var group sync.WaitGroup
 	group.Go(func() { findings <- checkSink(ctx, cfg) })
+	limiters := newLimiters(cfg.Accounts)
 	for _, a := range cfg.Accounts {
-		group.Go(func() { checkAccount(ctx, a, findings) })
+		group.Go(func() { checkAccount(ctx, a, limiters, findings) })
 	}
 	go func() { group.Wait(); close(findings) }()
 	failed := 0
@@ -107,8 +108,8 @@ func checkSink(ctx context.Context, cfg *config.Config) finding {
 	return f
 }
 
-func checkAccount(ctx context.Context, a config.Account, findings chan<- finding) {
-	source, err := sourceKinds[a.Kind].open(a.Name, a.Config, httpx.Options{Version: version})
+func checkAccount(ctx context.Context, a config.Account, limiters map[string]*rate.Limiter, findings chan<- finding) {
+	source, err := openSource(a, limiters, slog.New(slog.DiscardHandler))
 	if err != nil {
 		findings <- finding{Subject: a.Name, Detail: err.Error()}
 		return

@@ -10,12 +10,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
 
 	"connector/checkpoint"
 	checkpointfile "connector/checkpoint/file"
 	"connector/internal/config"
 	"connector/pipeline"
 	"connector/sinks"
+	"connector/sources"
 	"connector/sources/httpx"
 )
 
@@ -88,15 +90,42 @@ func openSink(ctx context.Context, cfg *config.Config, env environment, log *slo
 // pipelineOptions opens the sources.
 func pipelineOptions(cfg *config.Config, log *slog.Logger) (pipeline.Options, error) {
 	opts := pipeline.Options{Log: log, Start: cfg.Connector.Start.Time}
+	limiters := newLimiters(cfg.Accounts)
 	for _, a := range cfg.Accounts {
-		s, err := sourceKinds[a.Kind].open(a.Name, a.Config, httpx.Options{Version: version, Logger: log.With("account", a.Name)})
+		s, err := openSource(a, limiters, log)
 		if err != nil {
-			return pipeline.Options{}, fmt.Errorf("account %s: %w", a.Name, err)
+			return pipeline.Options{}, err
 		}
 		opts.Accounts = append(opts.Accounts, pipeline.Account{
-			System: a.Kind, Name: a.Name, Source: s, Poll: a.Common.PollInterval,
-			Lag: a.Common.Lag, Lateness: a.Common.Lateness, GiveUp: a.Common.GiveUp,
+			System: a.Kind, Name: a.Name, Source: s, Interval: a.Config.Budget().Every,
+			Poll: a.Common.PollInterval, Lag: a.Common.Lag, Lateness: a.Common.Lateness, GiveUp: a.Common.GiveUp,
 		})
 	}
 	return opts, nil
+}
+
+func openSource(a config.Account, limiters map[string]*rate.Limiter, log *slog.Logger) (sources.Source, error) {
+	s, err := sourceKinds[a.Kind].open(a.Name, a.Config, httpx.Options{
+		Version: version, Logger: log.With("account", a.Name), Limiter: limiters[a.Config.Budget().Credential],
+	})
+	if err != nil {
+		return nil, fmt.Errorf("account %s: %w", a.Name, err)
+	}
+	return s, nil
+}
+
+// newLimiters returns one limiter per credential, as slow as its slowest
+// account asks for (invariant 7).
+func newLimiters(accounts []config.Account) map[string]*rate.Limiter {
+	limiters := map[string]*rate.Limiter{}
+	for _, a := range accounts {
+		b := a.Config.Budget()
+		limit := rate.Every(b.Every)
+		if l := limiters[b.Credential]; l == nil {
+			limiters[b.Credential] = rate.NewLimiter(limit, 1)
+		} else if limit < l.Limit() {
+			l.SetLimit(limit)
+		}
+	}
+	return limiters
 }

@@ -7,6 +7,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -58,6 +60,23 @@ type Section interface {
 type AccountConfig interface {
 	Section
 	Shared() Common
+	Budget() Budget
+}
+
+// Budget says how often the provider may be asked with a credential. Accounts
+// that share a credential share its budget.
+type Budget struct {
+	Credential string        // equal for equal credentials; not the credential itself
+	Every      time.Duration // least time from one request to the next
+}
+
+// Credential returns what tells credentials apart and reveals none.
+func Credential(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Source is a kind of account.

@@ -27,6 +27,8 @@ func newToy() AccountConfig {
 	return &toy{Common: Common{PollInterval: time.Second, Lag: time.Second, Lateness: time.Minute, GiveUp: time.Hour, MaxRowBytes: MiB}}
 }
 
+func (*toy) Budget() Budget { return Budget{Credential: "toy", Every: time.Second} }
+
 func (c *toy) Validate(v *Faults) {
 	v.Check(!c.Key.IsZero(), "KEY", "is required")
 	v.Check(c.Rows > 1, "ROWS", "must be more than 1, for %s", "MAIL_RATE")

@@ -16,11 +16,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/gofrs/flock"
 
 	"connector/internal/fault"
+	"connector/internal/filelock"
 	"connector/schema"
 	"connector/sinks"
 )
@@ -28,7 +28,6 @@ import (
 const (
 	maxMessages = 1000
 	lockSuffix  = ".lock"
-	lockWait    = 2 * time.Second // for a process that is just ending
 )
 
 // lineStart begins every line of this package.
@@ -53,10 +52,14 @@ type Publisher struct {
 // and said in the log; other content without a line break at the end is not
 // ours, and refused.
 func NewPublisher(cfg Config, log *slog.Logger) (*Publisher, error) {
-	p := &Publisher{path: cfg.Path, log: log, lock: flock.New(cfg.Path+lockSuffix, flock.SetPermissions(0o600))}
-	if err := p.acquire(); err != nil {
-		return nil, err
+	lock, err := filelock.Acquire(cfg.Path + lockSuffix)
+	switch {
+	case errors.Is(err, filelock.ErrHeld):
+		return nil, fault.Fatal(fmt.Errorf("file %s is held by another process", cfg.Path), "stop the other connector or set another FILE_PATH")
+	case err != nil:
+		return nil, fault.Fatal(err, pathRemedy)
 	}
+	p := &Publisher{path: cfg.Path, log: log, lock: lock}
 	if err := p.open(); err != nil {
 		return nil, errors.Join(err, p.lock.Close())
 	}
@@ -64,20 +67,6 @@ func NewPublisher(cfg Config, log *slog.Logger) (*Publisher, error) {
 }
 
 const pathRemedy = "check FILE_PATH: its folder must exist and be writable"
-
-func (p *Publisher) acquire() error {
-	for end := time.Now().Add(lockWait); ; time.Sleep(lockWait / 20) {
-		locked, err := p.lock.TryLock()
-		switch {
-		case locked:
-			return nil
-		case err != nil:
-			return fault.Fatal(fmt.Errorf("locking file %s: %w", p.path, err), pathRemedy)
-		case time.Now().After(end):
-			return fault.Fatal(fmt.Errorf("file %s is held by another process", p.path), "stop the other connector or set another FILE_PATH")
-		}
-	}
-}
 
 // open opens the file and cuts off a torn last line.
 func (p *Publisher) open() error {

@@ -19,6 +19,7 @@ import (
 
 	"connector/internal/fault"
 	"connector/internal/testkafka"
+	"connector/internal/wait"
 	"connector/schema"
 	"connector/sinks"
 )
@@ -44,7 +45,7 @@ func TestChaos(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		n := 0
-		for ; sleep(ctx, 50*time.Millisecond) == nil; n++ {
+		for ; wait.For(ctx, 50*time.Millisecond) == nil; n++ {
 			if err := cluster.MoveTopicPartition(cfg.Topic, int32(n%cfg.Partitions), int32(rand.IntN(3))); err != nil {
 				t.Error(err)
 			}

@@ -16,6 +16,7 @@ import (
 
 	"connector/internal/fault"
 	"connector/internal/testkafka"
+	"connector/internal/wait"
 	"connector/sinks"
 )
 
@@ -111,7 +112,7 @@ func TestTailFollow(t *testing.T) {
 		if missing == 0 {
 			break
 		}
-		if sleep(ctx, 20*time.Millisecond) != nil {
+		if wait.For(ctx, 20*time.Millisecond) != nil {
 			t.Fatal("the reader never caught up")
 		}
 		n -= 50

@@ -15,6 +15,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol/metadata"
 
 	"connector/internal/fault"
+	"connector/internal/wait"
 )
 
 const (
@@ -107,7 +108,7 @@ func createTopics(ctx context.Context, c *client, cfg *Config, topics []string) 
 		if answer != nil && judgeCode(answer.code) != repeat {
 			return fault.Fatal(err, createRemedy(answer.code))
 		}
-		if sleep(ctx, 100*time.Millisecond) != nil {
+		if wait.For(ctx, 100*time.Millisecond) != nil {
 			return err
 		}
 		c.renew()
@@ -163,7 +164,7 @@ func awaitTopics(ctx context.Context, c *client, res *metadata.Response, log *sl
 		if name == "" {
 			break
 		}
-		if err := sleep(ctx, 100*time.Millisecond); err != nil {
+		if err := wait.For(ctx, 100*time.Millisecond); err != nil {
 			return nil, fmt.Errorf("waiting for the partitions of topic %s: %w", name, err)
 		}
 		next, err := c.metadata(ctx, topics...)
@@ -266,15 +267,4 @@ func configuredBytes(r *kafkago.DescribeConfigResponseResource) (int, error) {
 		return 0, errors.New("max.message.bytes is not described")
 	}
 	return strconv.Atoi(r.ConfigEntries[0].ConfigValue)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

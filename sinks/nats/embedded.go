@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"connector/internal/fault"
+	"connector/internal/filelock"
 )
 
 // The embedded server listens on the first free port from firstPort.
@@ -38,7 +39,6 @@ const (
 	embeddedDir = "nats" // in the data folder
 	lockName    = "lock"
 	urlName     = "url"
-	lockWait    = 2 * time.Second // for a process that is just ending
 	readyWait   = 10 * time.Second
 )
 
@@ -59,10 +59,16 @@ func StartEmbedded(dataDir string, log *slog.Logger) (*Embedded, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Fatal(fmt.Errorf("creating folder of the embedded NATS server: %w", err), "make CONNECTOR_DATA_DIR writable")
 	}
-	e := &Embedded{dir: dir, lock: flock.New(filepath.Join(dir, lockName))}
-	if err := e.acquire(); err != nil {
-		return nil, err
+	// The server itself would let a second one write to the folder.
+	lock, err := filelock.Acquire(filepath.Join(dir, lockName))
+	switch {
+	case errors.Is(err, filelock.ErrHeld):
+		return nil, fault.Fatal(fmt.Errorf("folder %s is held by the embedded NATS server of another process", dir),
+			"stop the other connector or set another CONNECTOR_DATA_DIR")
+	case err != nil:
+		return nil, fault.Fatal(err, "check CONNECTOR_DATA_DIR and its permissions")
 	}
+	e := &Embedded{dir: dir, lock: lock}
 	if err := e.start(log); err != nil {
 		return nil, errors.Join(err, e.lock.Close())
 	}
@@ -84,22 +90,6 @@ func (e *Embedded) Close() error {
 	e.server.Shutdown()
 	e.server.WaitForShutdown()
 	return errors.Join(err, e.lock.Close())
-}
-
-// acquire locks the folder: the server itself would let a second one write to it.
-func (e *Embedded) acquire() error {
-	for end := time.Now().Add(lockWait); ; time.Sleep(lockWait / 20) {
-		locked, err := e.lock.TryLock()
-		switch {
-		case locked:
-			return nil
-		case err != nil:
-			return fault.Fatal(fmt.Errorf("locking folder %s: %w", e.dir, err), "check CONNECTOR_DATA_DIR and its permissions")
-		case time.Now().After(end):
-			return fault.Fatal(fmt.Errorf("folder %s is held by the embedded NATS server of another process", e.dir),
-				"stop the other connector or set another CONNECTOR_DATA_DIR")
-		}
-	}
 }
 
 var errPortTaken = errors.New("port is taken")

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"connector/internal/fault"
+	"connector/internal/wait"
 	"connector/schema"
 	"connector/sinks"
 )
@@ -209,7 +210,7 @@ func (p *Publisher) store(ctx context.Context, wave []outgoing) ([]sinks.Rejecti
 			p.log.Warn("NATS did not take messages; trying again", "stream", p.cfg.Stream, "messages", len(failed), "err", err)
 		}
 		wave = failed
-		if !sleep(ctx, retry.NextBackOff()) {
+		if wait.For(ctx, retry.NextBackOff()) != nil {
 			return nil, endedError(ctx, err)
 		}
 	}
@@ -221,18 +222,6 @@ func endedError(ctx context.Context, last error) error {
 		return ctx.Err()
 	}
 	return fmt.Errorf("%w; before that: %w", ctx.Err(), last)
-}
-
-// sleep waits for d, or returns false when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // attempt sends a wave once and waits for all its answers. It returns the

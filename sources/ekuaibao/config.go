@@ -45,6 +45,14 @@ func (c *Config) Validate(v *config.Faults) {
 	v.Check(c.Rate > 0 && c.Rate <= 1000, "RATE", "use a number more than 0 and at most 1000")
 }
 
+// Budget implements [config.AccountConfig].
+func (c *Config) Budget() config.Budget {
+	return config.Budget{
+		Credential: config.Credential(string(c.BaseURL), c.AppKey.Reveal(), c.AccessToken.Reveal()),
+		Every:      time.Duration(float64(time.Second) / c.Rate),
+	}
+}
+
 // MessageTypes is a list of values of the API's parameter messageType.
 type MessageTypes []string
 

@@ -47,6 +47,11 @@ func (c *Config) Validate(v *config.Faults) {
 	v.Check(c.PollInterval >= c.MinInterval, "POLL_INTERVAL", "must be at least %s", "MIN_INTERVAL")
 }
 
+// Budget implements [config.AccountConfig].
+func (c *Config) Budget() config.Budget {
+	return config.Budget{Credential: config.Credential(string(c.BaseURL), c.AppID), Every: c.MinInterval}
+}
+
 // BaseURLs returns the addresses of the API in the order they are tried. The
 // public backup is not one of them when only BaseURL was changed: the
 // credentials would leave for another host than the user named.
