@@ -106,8 +106,11 @@ func (l *Ledger) Settled() time.Time { return l.head.settled }
 func (l *Ledger) Frontier() time.Time { return l.head.frontier }
 
 // Open returns the hours in [from, to] that hold records which may still
-// change, neighbouring hours merged, oldest first.
+// change, neighbouring hours merged, oldest first; nothing before the start.
 func (l *Ledger) Open(from, to time.Time) []sources.Span {
+	if from.Before(l.head.start) {
+		from = l.head.start
+	}
 	hours := map[time.Time]bool{}
 	for _, r := range l.records {
 		if !r.terminal && !r.at.Before(from) && !r.at.After(to) {
@@ -209,7 +212,7 @@ func (b *Batch) Cover(s sources.Span, seen time.Time, lateness, tick time.Durati
 	if !s.From.After(b.head.frontier.Add(tick)) && s.To.After(b.head.frontier) {
 		b.head.frontier = s.To
 	}
-	settled := seen.Add(-lateness)
+	settled := seen.Add(-lateness).Truncate(tick)
 	if s.To.Before(settled) {
 		settled = s.To
 	}
