@@ -22,12 +22,14 @@ type batch struct {
 }
 
 // admit asks the ledger which records are new and turns them into events, or
-// into dead letters when they never can be (invariant 8).
+// into dead letters when they never can be (invariant 8). Rows of the ticks
+// next to w belong to it: requests reach a tick further.
 func (r *runner) admit(records []sources.Record, w sources.Span) *batch {
 	b := &batch{runner: r, ledger: r.ledger.Begin()}
 	r.metrics.rows.Add(float64(len(records)))
+	near := sources.Span{From: w.From.Add(-r.stream.Tick), To: w.To.Add(r.stream.Tick)}
 	for _, rec := range records {
-		revision, fresh := b.ledger.Admit(rec, w)
+		revision, fresh := b.ledger.Admit(rec, near)
 		if !fresh {
 			r.metrics.stale.Inc()
 			continue
