@@ -1,0 +1,225 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"connector/checkpoint"
+	"connector/schema"
+	"connector/sinks"
+)
+
+var errSink = errors.New("sink has a cold")
+
+// broker is the durable side of a sink; it outlives the processes.
+type broker struct {
+	h     *history
+	state map[string][]byte
+	owner *process
+}
+
+func (b *broker) save(entries []checkpoint.Entry) {
+	for _, e := range entries {
+		if e.Value == nil {
+			delete(b.state, e.Key)
+			continue
+		}
+		b.state[e.Key] = e.Value
+	}
+}
+
+func (b *broker) load(yield func(checkpoint.Entry) error) error {
+	for _, k := range slices.Sorted(maps.Keys(b.state)) {
+		if err := yield(checkpoint.Entry{Key: k, Value: b.state[k]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rejections lists what the sink never takes.
+func (b *broker) rejections(events []schema.Message) *sinks.RejectedError {
+	var list []sinks.Rejection
+	for i, m := range events {
+		if p, ok := b.h.truth.events[m.ID]; ok && p.version().poison == refused {
+			list = append(list, sinks.Rejection{Index: i, Err: errPoison})
+		}
+	}
+	if list == nil {
+		return nil
+	}
+	b.h.counts[commitRejected]++
+	return &sinks.RejectedError{Messages: list}
+}
+
+// open returns the sink of a process: an atomic one, or a pair.
+func (b *broker) open(p *process) sinks.Sink {
+	if b.h.plan.paired {
+		half := &paired{broker: b, p: p}
+		return sinks.Pair(half, func(context.Context, string) (checkpoint.Store, error) { return store{half}, nil })
+	}
+	return &atomic{broker: b, p: p}
+}
+
+// atomic keeps the commit contract of sinks.Session: all or nothing, fenced.
+type atomic struct {
+	*broker
+	p *process
+}
+
+func (a *atomic) Open(context.Context, string) (sinks.Session, error) {
+	a.owner = a.p
+	return a, nil
+}
+func (a *atomic) Guarantee() sinks.Guarantee { return "exactly once" }
+func (a *atomic) Close() error               { return nil }
+func (a *atomic) Limits() sinks.Limits       { return sinks.Limits{MaxMessageBytes: sinkLimit} }
+
+func (a *atomic) Recover(_ context.Context, yield func(checkpoint.Entry) error) error {
+	return a.load(yield)
+}
+
+func (a *atomic) Commit(ctx context.Context, c sinks.Commit) error {
+	h, messages := a.h, len(c.Events)+len(c.Dead) > 0
+	if a.p.reach(beforeCommit, messages) {
+		return sinks.ErrFenced
+	}
+	if err := pause(ctx, h.latency()); err != nil {
+		return err
+	}
+	if a.p.reach(insideCommit, messages) {
+		return sinks.ErrFenced
+	}
+	if a.owner != a.p {
+		h.counts[zombieFenced]++
+		return sinks.ErrFenced
+	}
+	if h.fails(h.plan.rates.commit) {
+		h.counts[commitFailed]++
+		return errSink
+	}
+	if err := a.rejections(c.Events); err != nil {
+		return err
+	}
+	for _, m := range c.Events {
+		h.truth.store(m, false)
+	}
+	for _, m := range c.Dead {
+		h.truth.store(m, true)
+	}
+	a.save(c.State)
+	h.truth.take(c)
+	if a.p.reach(afterCommit, messages) {
+		return sinks.ErrFenced
+	}
+	return nil
+}
+
+// paired is a publisher that cannot dedupe.
+type paired struct {
+	*broker
+	p *process
+	c sinks.Commit // messages acknowledged, or not, since the state was saved
+}
+
+func (s *paired) Guarantee() sinks.Guarantee { return sinks.ExactlyOnceUnlessCrash }
+func (s *paired) Close() error               { return nil }
+func (s *paired) Limits() sinks.Limits       { return sinks.Limits{MaxMessageBytes: sinkLimit} }
+
+func (s *paired) Publish(ctx context.Context, events, dead []schema.Message) error {
+	h := s.h
+	if s.p.reach(beforeCommit, true) {
+		return sinks.ErrFenced
+	}
+	if err := pause(ctx, h.latency()); err != nil {
+		return err
+	}
+	if s.p.reach(insideCommit, true) {
+		return sinks.ErrFenced
+	}
+	if h.fails(h.plan.rates.commit) {
+		h.counts[commitFailed]++
+		return errSink
+	}
+	rejected := s.rejections(events)
+	stored := len(events) + len(dead)
+	if h.fails(h.plan.rates.partial) {
+		h.counts[publishPartial]++
+		stored = h.rand.IntN(stored + 1)
+	}
+	partial := stored < len(events)+len(dead)
+	s.store(events, dead, rejected, stored)
+	if s.p.reach(afterPublish, true) {
+		return sinks.ErrFenced
+	}
+	switch {
+	case partial:
+		return errSink
+	case rejected != nil:
+		return rejected
+	}
+	return nil
+}
+
+// store makes the first n messages durable that are not rejected.
+func (s *paired) store(events, dead []schema.Message, rejected *sinks.RejectedError, n int) {
+	refused := map[int]bool{}
+	if rejected != nil {
+		for _, r := range rejected.Messages {
+			refused[r.Index] = true
+		}
+	}
+	for i, m := range events {
+		if i < n && !refused[i] {
+			s.h.truth.store(m, false)
+			s.c.Events = with(s.c.Events, m)
+		}
+	}
+	for i, m := range dead {
+		if len(events)+i < n {
+			s.h.truth.store(m, true)
+			s.c.Dead = with(s.c.Dead, m)
+		}
+	}
+}
+
+// with appends m to list unless it is there.
+func with(list []schema.Message, m schema.Message) []schema.Message {
+	if slices.ContainsFunc(list, func(o schema.Message) bool { return o.ID == m.ID }) {
+		return list
+	}
+	return append(list, m)
+}
+
+// store is the other half of a pair.
+type store struct{ *paired }
+
+func (s store) Load(_ context.Context, yield func(checkpoint.Entry) error) error {
+	return s.load(yield)
+}
+
+func (s store) Save(ctx context.Context, entries []checkpoint.Entry) error {
+	if s.p.dead {
+		return sinks.ErrFenced
+	}
+	if err := pause(ctx, s.h.latency()); err != nil {
+		return err
+	}
+	if s.h.fails(s.h.plan.rates.commit) {
+		s.h.counts[commitFailed]++
+		return errSink
+	}
+	s.c.State = entries
+	s.save(entries)
+	s.h.truth.take(s.c)
+	messages := len(s.c.Events)+len(s.c.Dead) > 0
+	s.c = sinks.Commit{}
+	if s.p.reach(afterCommit, messages) {
+		return sinks.ErrFenced
+	}
+	return nil
+}
+
+func (s store) Close() error { return nil }

@@ -1,0 +1,249 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+	"time"
+
+	"connector/internal/fault"
+	"connector/schema"
+	"connector/sources"
+	"connector/sources/scan"
+)
+
+const (
+	system     = "toy"
+	account    = "a"
+	streamName = "s"
+	sinkLimit  = 4096 // bytes of a message
+)
+
+var (
+	errCold = errors.New("provider has a cold")
+	errCut  = errors.New("answer ends early")
+	errBusy = errors.New("too many requests")
+)
+
+// source is the provider as one process sees it.
+type source struct {
+	h       *history
+	p       *process
+	held    time.Time // no request before, by our clock
+	scanned int       // windows since the latest Now
+}
+
+func (s *source) Streams() []sources.Stream {
+	return []sources.Stream{{Name: streamName, Tick: s.h.plan.tick, MaxWindow: s.h.plan.window}}
+}
+
+func (s *source) Now(ctx context.Context) (time.Time, error) {
+	h := s.h
+	if s.p.reach(atNow, false) {
+		return time.Time{}, context.Canceled
+	}
+	if time.Now().Before(s.held) {
+		h.violated(7, "a reading begins at %v, throttled until %v", h.at(time.Now()), h.at(s.held))
+	}
+	if s.scanned > 1 {
+		h.counts[manyWindows]++
+	}
+	s.scanned = 0
+	if err := pause(ctx, h.latency()); err != nil {
+		return time.Time{}, err
+	}
+	if h.fails(h.plan.rates.now) {
+		h.counts[faultNow]++
+		return time.Time{}, errCold
+	}
+	now := h.world.clock(time.Now()).Add(-upTo(h.rand, h.plan.dawdle))
+	if now.After(h.now) {
+		h.now = now
+	}
+	return now, nil
+}
+
+func (s *source) Scan(ctx context.Context, _ sources.Stream, w sources.Span) iter.Seq2[sources.Chunk, error] {
+	h := s.h
+	s.scanned++
+	if w.To.After(h.now.Add(-h.plan.lag)) {
+		h.violated(6, "window %s passes the provider's %v less the lag", w, h.now)
+	}
+	if !w.To.After(h.truth.settled) {
+		h.counts[watchRead]++
+	}
+	h.tracef("scan %s", w)
+	if h.plan.paged {
+		return scan.Keyset(ctx, w, h.plan.tick, s.page)
+	}
+	return scan.Run(w, h.plan.tick, func(c *scan.Chunks) error {
+		rows, err := s.ask(ctx, s.reach(w), 0)
+		if err != nil {
+			return err
+		}
+		if len(rows) > 0 && sometimes(h.rand, 0.02) {
+			h.counts[rowTwice]++
+			rows = append(rows, rows[h.rand.IntN(len(rows))])
+		}
+		h.rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+		cut := s.cut(len(rows))
+		for i, r := range rows {
+			if i == cut {
+				return errCut
+			}
+			if s.p.reach(atRow, false) {
+				return context.Canceled
+			}
+			if err := c.Add(r); err != nil {
+				return err
+			}
+		}
+		return c.Prove(w.To)
+	})
+}
+
+// cut draws after how many of n rows an answer ends early, or -1.
+func (s *source) cut(n int) int {
+	if n == 0 || !s.h.fails(s.h.plan.rates.cut) {
+		return -1
+	}
+	s.h.counts[faultCut]++
+	return s.h.rand.IntN(n)
+}
+
+// reach widens a span as the history's source does.
+func (s *source) reach(w sources.Span) sources.Span {
+	if s.h.plan.widen {
+		w.From, w.To = w.From.Add(-s.h.plan.tick), w.To.Add(s.h.plan.tick)
+	}
+	return w
+}
+
+// page is a scan.PageFunc.
+func (s *source) page(ctx context.Context, w sources.Span, offset int) (scan.Page, error) {
+	rows, err := s.ask(ctx, s.reach(w), offset)
+	if err != nil {
+		return scan.Page{}, err
+	}
+	if s.p.reach(atRow, false) {
+		return scan.Page{}, context.Canceled
+	}
+	if s.cut(len(rows)) >= 0 {
+		return scan.Page{}, errCut
+	}
+	return scan.Page{Records: rows, Full: len(rows) == s.h.plan.page}, nil
+}
+
+// ask sends one request.
+func (s *source) ask(ctx context.Context, w sources.Span, offset int) ([]sources.Record, error) {
+	h := s.h
+	if s.p.reach(atRequest, false) {
+		return nil, context.Canceled
+	}
+	if err := pause(ctx, h.latency()); err != nil {
+		return nil, err
+	}
+	switch {
+	case h.fails(h.plan.rates.request):
+		h.counts[faultRequest]++
+		return nil, errCold
+	case h.fails(h.plan.rates.throttle):
+		h.counts[faultThrottle]++
+		after := upTo(h.rand, 3*h.plan.poll)
+		s.held = time.Now().Add(after)
+		return nil, fault.Throttled(after, errBusy)
+	}
+	rows := s.answer(w, offset)
+	h.tracef("asked %s page %d: %d rows", w, offset, len(rows))
+	return rows, pause(ctx, h.latency())
+}
+
+// answer returns the rows of w as the provider shows them, or showed them a
+// while ago. Pages of higher index are never stale: together with fresh ones
+// they would lack rows, which nothing but a count could show.
+func (s *source) answer(w sources.Span, offset int) []sources.Record {
+	h, now := s.h, time.Now()
+	asOf := now
+	if offset > 0 {
+		h.counts[tieEnumerated]++
+	} else if h.fails(h.plan.rates.stale) {
+		h.counts[answerStale]++
+		asOf = now.Add(-upTo(h.rand, h.plan.maxStale))
+	}
+	var list []sources.Record
+	skip := offset * h.plan.page
+	for _, r := range h.world.rows {
+		if r.created.Before(w.From) || r.created.After(w.To) {
+			continue
+		}
+		v := s.show(r, asOf, now)
+		if v < 0 {
+			continue
+		}
+		if skip > 0 {
+			skip--
+			continue
+		}
+		list = append(list, r.versions[v].record)
+		h.serve(r, v)
+		if h.plan.paged && len(list) == h.plan.page {
+			h.counts[pageFull]++
+			if h.plan.descends {
+				h.counts[pageDescends]++
+			}
+			break
+		}
+	}
+	return list
+}
+
+// show returns the version of r in an answer as of an earlier time. Of two
+// versions with one rank the older is not brought back when it was never
+// published: nothing could tell it from news.
+func (s *source) show(r *row, asOf, now time.Time) int {
+	old, current := r.at(asOf), r.at(now)
+	if old == current {
+		return current
+	}
+	if old < 0 {
+		s.h.counts[answerLacks]++
+		return -1
+	}
+	for old < current && r.versions[old].rank == r.versions[old+1].rank && !r.versions[old].taken {
+		old++
+	}
+	if old != current {
+		s.h.counts[answerOlder]++
+	}
+	return old
+}
+
+func (s *source) Normalize(st sources.Stream, r sources.Record) (schema.Event, error) {
+	e := schema.Event{
+		SchemaVersion: schema.Version, Source: schema.Source{System: system, Account: account, Stream: st.Name},
+		Record: schema.Record{ID: r.ID, Version: r.Print, Terminal: r.Terminal}, Channel: schema.SMS, Status: schema.Pending, CreatedAt: r.Created,
+	}
+	switch s.h.version(r).poison {
+	case unnormal:
+		return e, fault.Reject("normalize", errPoison)
+	case tooLarge:
+		e.Section = map[string]any{system: strings.Repeat("x", 2*sinkLimit)}
+	}
+	return e, nil
+}
+
+// pause waits for d, or returns the error of ctx.
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,191 @@
+package model
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"connector/checkpoint"
+	"connector/schema"
+	"connector/sinks"
+)
+
+// truth compares what the sink holds with what the provider knows. Its
+// methods cite the invariants of docs/architecture.md.
+type truth struct {
+	h                 *history
+	settled, frontier time.Time // of the durable head
+	events            map[string]place
+	dead              map[string]place
+}
+
+// place names a version of a row.
+type place struct {
+	row *row
+	v   int
+}
+
+func (p place) version() *version { return &p.row.versions[p.v] }
+
+func newTruth(h *history) *truth {
+	t := &truth{h: h, events: map[string]place{}, dead: map[string]place{}}
+	for _, r := range h.world.rows {
+		for i := range r.versions {
+			rec := &r.versions[i].record
+			t.events[schema.EventID(account, streamName, rec.ID, rec.Print)] = place{r, i}
+			if r.versions[i].poison != healthy {
+				d := schema.DeadLetter{Source: schema.Source{System: system, Account: account, Stream: streamName}, RecordID: rec.ID}
+				d.SetRaw(rec.Raw)
+				m, _ := d.Message()
+				t.dead[m.ID] = place{r, i}
+			}
+		}
+	}
+	return t
+}
+
+// store takes one message that became durable.
+func (t *truth) store(m schema.Message, dead bool) {
+	known := t.events
+	if dead {
+		known = t.dead
+	}
+	p, ok := known[m.ID]
+	if !ok {
+		t.h.violated(8, "message of record %s is of no version, or of a healthy row (dead letter: %v)", m.RecordID, dead)
+		return
+	}
+	v := p.version()
+	switch {
+	case !v.served:
+		t.h.violated(1, "version %d of %s was published but never served", p.v, p.row.id)
+	case v.taken:
+		t.h.violated(1, "version %d of %s is published twice", p.v, p.row.id)
+	case !dead && v.poison != healthy:
+		t.h.violated(8, "version %d of %s is poison (%s) and became an event", p.v, p.row.id, v.poison)
+	case p.row.created.Before(t.h.world.start.Add(-t.h.plan.tick)):
+		t.h.violated(1, "%s, created %v, lies before the start", p.row.id, p.row.created)
+	case v.durable:
+		t.h.counts[publishedAgain]++
+		if !t.h.plan.paired {
+			t.h.violated(1, "version %d of %s is published twice", p.v, p.row.id)
+		}
+	}
+	v.durable = true
+	t.h.tracef("stored %s version %d, dead %v", p.row.id, p.v, dead)
+}
+
+// take notes that the state of a commit is durable, after its messages.
+func (t *truth) take(c sinks.Commit) {
+	t.order(c)
+	var head []checkpoint.Entry
+	prefix := checkpoint.Prefix(account, t.h.stream)
+	for _, e := range c.State {
+		switch {
+		case e.Value == nil:
+			t.h.counts[forgotten]++
+		case e.Key == prefix+"h":
+			head = append(head, e)
+		}
+	}
+	l, err := checkpoint.Load(prefix, head)
+	if err != nil {
+		t.h.violated(3, "the head cannot be read: %v", err)
+		return
+	}
+	t.cover(l.Settled(), l.Frontier())
+}
+
+// order checks that versions advance and revisions count, events before dead
+// letters as they stand in a commit (invariant 2). A dead letter may be of an
+// earlier version than an event of its commit.
+func (t *truth) order(c sinks.Commit) {
+	reached := map[*row]int{}
+	for _, m := range c.Events {
+		p := t.events[m.ID]
+		if p.row == nil {
+			continue
+		}
+		if p.v <= p.row.last {
+			t.h.violated(2, "version %d of %s follows version %d", p.v, p.row.id, p.row.last)
+		}
+		p.row.last = p.v
+		p.row.published++
+		if got := revision(m.Body); got != p.row.published {
+			t.h.violated(2, "version %d of %s has revision %d, want %d", p.v, p.row.id, got, p.row.published)
+		}
+		p.version().taken = true
+	}
+	for _, m := range c.Dead {
+		if p := t.dead[m.ID]; p.row != nil {
+			p.version().taken = true
+			reached[p.row] = max(reached[p.row], p.v)
+		}
+	}
+	for r, v := range reached {
+		r.last = max(r.last, v)
+	}
+}
+
+var revisionField = []byte(`"revision":`)
+
+func revision(body []byte) int {
+	_, rest, _ := bytes.Cut(body, revisionField)
+	end := bytes.IndexAny(rest, ",}")
+	n, _ := strconv.Atoi(string(rest[:max(end, 0)]))
+	return n
+}
+
+// cover checks what a durable head claims (invariants 3, 4, 5 and 6).
+func (t *truth) cover(settled, frontier time.Time) {
+	if frontier.After(t.h.now.Add(-t.h.plan.lag)) {
+		t.h.violated(6, "frontier %v passes the provider's %v less the lag", frontier, t.h.now)
+	}
+	if settled.Before(t.settled) || frontier.Before(t.frontier) {
+		t.h.violated(5, "coverage went back: settled %v to %v, frontier %v to %v", t.settled, settled, t.frontier, frontier)
+	}
+	if settled.After(t.settled) {
+		for _, r := range t.h.world.rows {
+			if r.created.After(settled) || !r.created.After(t.settled) {
+				continue
+			}
+			if t.due(r) && !r.durable() {
+				t.h.violated(4, "settled reaches %v and %s, created %v, is not published", settled, r.id, r.created)
+			}
+		}
+	}
+	t.settled, t.frontier = settled, frontier
+}
+
+func (r *row) durable() bool {
+	for i := range r.versions {
+		if r.versions[i].durable {
+			return true
+		}
+	}
+	return false
+}
+
+// due reports whether r must be published at some time.
+func (t *truth) due(r *row) bool {
+	return r.left.IsZero() && !r.created.Before(t.h.world.start) && t.h.world.inTime(r)
+}
+
+// end checks, after the quiet time, that nothing is missing (invariant 1).
+func (t *truth) end() {
+	horizon := t.h.now.Add(-t.h.plan.giveUp)
+	for _, r := range t.h.world.rows {
+		last := &r.versions[len(r.versions)-1]
+		switch {
+		case t.due(r) && !r.durable():
+			t.h.violated(1, "%s, created %v, visible %v, is not published", r.id, r.created, t.h.at(r.visible))
+		case r.left.IsZero() && r.durable() && r.created.After(horizon) && !last.taken:
+			t.h.violated(1, "the last version of %s, at %v, is not published", r.id, t.h.at(last.at))
+		}
+		for i := range r.versions {
+			if v := &r.versions[i]; !v.served && i < len(r.versions)-1 && last.served {
+				t.h.counts[versionUnseen]++
+			}
+		}
+	}
+}
