@@ -1,7 +1,7 @@
 VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-kafka lint fmt generate bench demo ci clean
+.PHONY: help build test test-kafka lint fmt generate bench soak guards demo ci clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +27,14 @@ generate: ## rewrite the generated files
 
 bench: ## benchmarks
 	go test -run='^$$' -bench=. -benchmem ./...
+
+SOAK ?= 1000000
+
+soak: ## SOAK=1000000 random histories of the pipeline, from SEED on
+	go test ./pipeline/model -run TestHistories -v -timeout 0 -histories $(SOAK) -seed $(or $(SEED),$(shell date +%s)000000)
+
+guards: ## the table of docs/proofs.md: each guard removed in turn
+	go test ./pipeline/model -run TestGuards -v -guards -timeout 1h
 
 demo: ## simulated providers, embedded NATS, live events
 	go run ./cmd/connector demo

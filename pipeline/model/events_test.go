@@ -22,6 +22,7 @@ const (
 	tieEnumerated
 	pageFull
 	pageDescends
+	answerCapped
 	rowTwice
 	watchRead
 	manyWindows
@@ -67,7 +68,7 @@ var kindNames = [countOfKinds]string{
 	rowBeforeStart: "row created before the start", rowLeft: "row leaves the log", rowChanged: "row changes",
 	rowChangedSettled: "row changes after it settled", rankRepeated: "two versions of one rank", versionUnseen: "version replaced before it was read",
 	tieOverPage: "tie larger than a page", tieEnumerated: "page of index > 0", pageFull: "full page", pageDescends: "full page, latest first",
-	rowTwice: "row twice in one answer", watchRead: "settled window read again", manyWindows: "reading of several windows",
+	answerCapped: "answer cut by a hidden cap", rowTwice: "row twice in one answer", watchRead: "settled window read again", manyWindows: "reading of several windows",
 	faultNow: "provider's time refused", faultRequest: "request failed", faultCut: "answer cut after some rows", faultThrottle: "throttled",
 	answerStale: "stale answer", answerOlder: "stale answer with an older version", answerLacks: "stale answer without a row",
 	clockSkewed: "clocks differ", clockForward: "provider's clock steps forward", clockBack: "provider's clock steps back",
@@ -93,6 +94,9 @@ func (c *counts) add(o *counts) {
 // print writes the table and returns the kinds that occurred less than least times.
 func (c *counts) print(w io.Writer, least int) (rare []string) {
 	for k, n := range c {
+		if kind(k) == answerCapped && !provesCount {
+			continue
+		}
 		fmt.Fprintf(w, "%9d  %s\n", n, kindNames[k])
 		if n < least {
 			rare = append(rare, kindNames[k])

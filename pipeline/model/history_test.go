@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ import (
 
 // history is one run of processes against one provider and one sink.
 type history struct {
+	mu     sync.Mutex // held wherever a process is in the model, but while it waits
 	rand   *rand.Rand
 	plan   plan
 	world  *world
@@ -27,7 +29,6 @@ type history struct {
 	stream sources.Stream
 	counts counts
 	began  time.Time
-	calm   bool      // nothing fails any more
 	now    time.Time // greatest time the provider has told
 	err    error     // the first violation
 	trace  func(format string, args ...any)
@@ -75,31 +76,51 @@ func (h *history) drive() {
 		if !p.wait(time.Until(end)) {
 			break
 		}
-		h.tracef("%v: stopped %s, %d, down %v", h.at(time.Now()), s.at, s.how, s.down)
-		if s.down > h.plan.lateness {
-			h.counts[longOutage]++
-		}
-		if s.how == kill && len(h.broker.state) == 0 {
-			h.counts[firstCommitLost]++
-		}
-		if s.how != takeover {
-			time.Sleep(s.down)
+		h.stopped(s)
+		if s.how == takeover {
+			time.Sleep(1) // so that the two processes begin to wait one after the other
+		} else {
+			time.Sleep(1 + s.down)
 		}
 	}
-	if h.err == nil {
-		time.Sleep(time.Until(end))
-		h.calm = true
-		last := all[len(all)-1]
-		if last.stopped() && last.stop.how != takeover {
-			last = h.launch(stop{nth: -1})
-			all = append(all, last)
-		}
-		last.stop.nth = -1
-		time.Sleep(h.plan.quiet())
+	time.Sleep(time.Until(end))
+	if last := all[len(all)-1]; last.stopped() && last.stop.how != takeover {
+		all = append(all, h.launch(stop{nth: -1}))
 	}
+	time.Sleep(h.plan.quiet())
 	for _, p := range all {
 		p.cancel()
 		<-p.done
+	}
+}
+
+// stopped counts what a stop was like.
+func (h *history) stopped(s stop) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tracef("%v: stopped %s, %d, down %v", h.at(time.Now()), s.at, s.how, s.down)
+	if s.down > h.plan.lateness {
+		h.counts[longOutage]++
+	}
+	if s.how == kill && len(h.broker.state) == 0 {
+		h.counts[firstCommitLost]++
+	}
+}
+
+// calm reports whether nothing fails any more.
+func (h *history) calm() bool { return time.Since(h.began) >= h.plan.active }
+
+// pause waits for d, or returns the error of ctx.
+func (h *history) pause(ctx context.Context, d time.Duration) error {
+	h.mu.Unlock()
+	defer h.mu.Lock()
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
 	}
 }
 
@@ -120,11 +141,11 @@ func (h *history) violated(invariant int, format string, args ...any) {
 }
 
 // fails draws whether a fault of the given rate happens.
-func (h *history) fails(rate float64) bool { return !h.calm && rate > 0 && sometimes(h.rand, rate) }
+func (h *history) fails(rate float64) bool { return !h.calm() && rate > 0 && sometimes(h.rand, rate) }
 
 // latency draws half the time of a request.
 func (h *history) latency() time.Duration {
-	if h.calm {
+	if h.calm() {
 		return time.Millisecond
 	}
 	return 1 + upTo(h.rand, h.plan.slowest/2)
@@ -229,6 +250,8 @@ func (h *history) launch(s stop) *process {
 	go func() {
 		defer close(p.done)
 		err := pipe.Run(ctx)
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		fenced := errors.Is(err, sinks.ErrFenced) && (p.dead || p.stop.how == takeover)
 		if !p.dead && !fenced && (err != nil || ctx.Err() == nil) {
 			h.violated(8, "the pipeline ended: %v", err)
@@ -267,7 +290,7 @@ func (p *process) stopped() bool {
 // reach is called at each I/O step; it returns whether the process is dead.
 func (p *process) reach(at point, messages bool) bool {
 	s := p.stop
-	if p.dead || at != s.at || s.messages && at >= beforeCommit && !messages || p.h.calm {
+	if p.dead || at != s.at || s.messages && at >= beforeCommit && !messages || p.h.calm() {
 		return p.dead
 	}
 	if p.count++; p.count != s.nth {

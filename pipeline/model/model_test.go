@@ -75,6 +75,17 @@ func explain(t *testing.T, seed uint64, err error, n int) {
 	t.Fatalf("history %d, seed %d: %v\nsee it: go test ./pipeline/model -run Histories -histories 1 -seed %d -trace\nkeep it: testdata/seeds.txt", n, seed, err, seed)
 }
 
+// A seed is worth keeping only when it is the same history each time.
+func TestSeedsRepeat(t *testing.T) {
+	for seed := range uint64(100) {
+		first, err := play(t, seed, nil)
+		second, again := play(t, seed, nil)
+		if first != second || fmt.Sprint(err) != fmt.Sprint(again) {
+			t.Errorf("seed %d: got %v, %v, then %v, %v", seed, first, err, second, again)
+		}
+	}
+}
+
 // TestRegressions plays the histories that once failed.
 func TestRegressions(t *testing.T) {
 	f, err := os.Open("testdata/seeds.txt")

@@ -59,6 +59,7 @@ type plan struct {
 	descends bool          // paged, latest first: an order that the scan cannot follow
 	widen    bool          // requests reach one tick further on each side
 	page     int           // rows a page
+	limit    int           // most rows of an answer, which it does not tell; 0 for none
 	tick     time.Duration //
 	window   time.Duration // Stream.MaxWindow
 	poll     time.Duration
@@ -97,6 +98,9 @@ func drawPlan(r *rand.Rand) plan {
 	if p.paged {
 		p.tick, p.page, p.descends = time.Second, pick(r, 2, 3, 5, 10), sometimes(r, 0.15)
 	}
+	if provesCount && !p.paged && sometimes(r, 0.2) {
+		p.limit = 2 + r.IntN(8)
+	}
 	p.poll = pick(r, 10*time.Second, 30*time.Second, 2*time.Minute, 10*time.Minute)
 	p.lag = pick(r, 0, time.Second, p.poll/2)
 	p.lateness = p.poll*time.Duration(1+r.IntN(5)) + upTo(r, p.poll)
@@ -113,7 +117,7 @@ func drawPlan(r *rand.Rand) plan {
 	if sometimes(r, 0.5) {
 		p.skew = between(r, -10*time.Minute, 10*time.Minute)
 	}
-	for at := upTo(r, p.active); sometimes(r, 0.15); at = upTo(r, p.active) {
+	for at := upTo(r, p.active); sometimes(r, 0.25); at = upTo(r, p.active) {
 		p.steps = append(p.steps, step{at: at, by: between(r, -10*time.Minute, 10*time.Minute)})
 	}
 	p.rates = drawRates(r)

@@ -31,6 +31,8 @@ func (b *broker) save(entries []checkpoint.Entry) {
 }
 
 func (b *broker) load(yield func(checkpoint.Entry) error) error {
+	b.h.mu.Lock()
+	defer b.h.mu.Unlock()
 	for _, k := range slices.Sorted(maps.Keys(b.state)) {
 		if err := yield(checkpoint.Entry{Key: k, Value: b.state[k]}); err != nil {
 			return err
@@ -58,7 +60,7 @@ func (b *broker) rejections(events []schema.Message) *sinks.RejectedError {
 func (b *broker) open(p *process) sinks.Sink {
 	if b.h.plan.paired {
 		half := &paired{broker: b, p: p}
-		return sinks.Pair(half, func(context.Context, string) (checkpoint.Store, error) { return store{half}, nil })
+		return sinks.Pair(half, func(context.Context, string) (checkpoint.Store, error) { return &store{half}, nil })
 	}
 	return &atomic{broker: b, p: p}
 }
@@ -70,6 +72,8 @@ type atomic struct {
 }
 
 func (a *atomic) Open(context.Context, string) (sinks.Session, error) {
+	a.h.mu.Lock()
+	defer a.h.mu.Unlock()
 	a.owner = a.p
 	return a, nil
 }
@@ -83,10 +87,12 @@ func (a *atomic) Recover(_ context.Context, yield func(checkpoint.Entry) error) 
 
 func (a *atomic) Commit(ctx context.Context, c sinks.Commit) error {
 	h, messages := a.h, len(c.Events)+len(c.Dead) > 0
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if a.p.reach(beforeCommit, messages) {
 		return sinks.ErrFenced
 	}
-	if err := pause(ctx, h.latency()); err != nil {
+	if err := h.pause(ctx, h.latency()); err != nil {
 		return err
 	}
 	if a.p.reach(insideCommit, messages) {
@@ -121,7 +127,9 @@ func (a *atomic) Commit(ctx context.Context, c sinks.Commit) error {
 type paired struct {
 	*broker
 	p *process
-	c sinks.Commit // messages acknowledged, or not, since the state was saved
+	c sinks.Commit // messages stored since the state was saved
+
+	acknowledged map[string]bool // those of c that the pair knows of
 }
 
 func (s *paired) Guarantee() sinks.Guarantee { return sinks.ExactlyOnceUnlessCrash }
@@ -130,14 +138,21 @@ func (s *paired) Limits() sinks.Limits       { return sinks.Limits{MaxMessageByt
 
 func (s *paired) Publish(ctx context.Context, events, dead []schema.Message) error {
 	h := s.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if s.p.reach(beforeCommit, true) {
 		return sinks.ErrFenced
 	}
-	if err := pause(ctx, h.latency()); err != nil {
+	if err := h.pause(ctx, h.latency()); err != nil {
 		return err
 	}
 	if s.p.reach(insideCommit, true) {
 		return sinks.ErrFenced
+	}
+	for _, m := range slices.Concat(events, dead) {
+		if s.acknowledged[m.ID] {
+			h.violated(1, "the message of %s is published again without a crash", m.RecordID)
+		}
 	}
 	if h.fails(h.plan.rates.commit) {
 		h.counts[commitFailed]++
@@ -154,13 +169,21 @@ func (s *paired) Publish(ctx context.Context, events, dead []schema.Message) err
 	if s.p.reach(afterPublish, true) {
 		return sinks.ErrFenced
 	}
-	switch {
-	case partial:
+	if partial {
 		return errSink
-	case rejected != nil:
+	}
+	s.acknowledge()
+	if rejected != nil {
 		return rejected
 	}
 	return nil
+}
+
+func (s *paired) acknowledge() {
+	s.acknowledged = map[string]bool{}
+	for _, m := range slices.Concat(s.c.Events, s.c.Dead) {
+		s.acknowledged[m.ID] = true
+	}
 }
 
 // store makes the first n messages durable that are not rejected.
@@ -196,15 +219,17 @@ func with(list []schema.Message, m schema.Message) []schema.Message {
 // store is the other half of a pair.
 type store struct{ *paired }
 
-func (s store) Load(_ context.Context, yield func(checkpoint.Entry) error) error {
+func (s *store) Load(_ context.Context, yield func(checkpoint.Entry) error) error {
 	return s.load(yield)
 }
 
-func (s store) Save(ctx context.Context, entries []checkpoint.Entry) error {
+func (s *store) Save(ctx context.Context, entries []checkpoint.Entry) error {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
 	if s.p.dead {
 		return sinks.ErrFenced
 	}
-	if err := pause(ctx, s.h.latency()); err != nil {
+	if err := s.h.pause(ctx, s.h.latency()); err != nil {
 		return err
 	}
 	if s.h.fails(s.h.plan.rates.commit) {
@@ -215,11 +240,11 @@ func (s store) Save(ctx context.Context, entries []checkpoint.Entry) error {
 	s.save(entries)
 	s.h.truth.take(s.c)
 	messages := len(s.c.Events)+len(s.c.Dead) > 0
-	s.c = sinks.Commit{}
+	s.c, s.acknowledged = sinks.Commit{}, nil
 	if s.p.reach(afterCommit, messages) {
 		return sinks.ErrFenced
 	}
 	return nil
 }
 
-func (s store) Close() error { return nil }
+func (s *store) Close() error { return nil }

@@ -13,6 +13,12 @@ import (
 	"connector/sources/scan"
 )
 
+// What no scan proves yet; histories with it are drawn once it is true.
+const (
+	provesCount = false // an answer that a hidden cap cut short is found out
+	provesTie   = false // pages of one tick are complete although rows leave, or one page is stale
+)
+
 const (
 	system     = "toy"
 	account    = "a"
@@ -40,6 +46,8 @@ func (s *source) Streams() []sources.Stream {
 
 func (s *source) Now(ctx context.Context) (time.Time, error) {
 	h := s.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if s.p.reach(atNow, false) {
 		return time.Time{}, context.Canceled
 	}
@@ -50,7 +58,7 @@ func (s *source) Now(ctx context.Context) (time.Time, error) {
 		h.counts[manyWindows]++
 	}
 	s.scanned = 0
-	if err := pause(ctx, h.latency()); err != nil {
+	if err := h.pause(ctx, h.latency()); err != nil {
 		return time.Time{}, err
 	}
 	if h.fails(h.plan.rates.now) {
@@ -65,34 +73,21 @@ func (s *source) Now(ctx context.Context) (time.Time, error) {
 }
 
 func (s *source) Scan(ctx context.Context, _ sources.Stream, w sources.Span) iter.Seq2[sources.Chunk, error] {
-	h := s.h
-	s.scanned++
-	if w.To.After(h.now.Add(-h.plan.lag)) {
-		h.violated(6, "window %s passes the provider's %v less the lag", w, h.now)
+	s.begin(w)
+	if s.h.plan.paged {
+		return scan.Keyset(ctx, w, s.h.plan.tick, s.page)
 	}
-	if !w.To.After(h.truth.settled) {
-		h.counts[watchRead]++
-	}
-	h.tracef("scan %s", w)
-	if h.plan.paged {
-		return scan.Keyset(ctx, w, h.plan.tick, s.page)
-	}
-	return scan.Run(w, h.plan.tick, func(c *scan.Chunks) error {
+	return scan.Run(w, s.h.plan.tick, func(c *scan.Chunks) error {
 		rows, err := s.ask(ctx, s.reach(w), 0)
 		if err != nil {
 			return err
 		}
-		if len(rows) > 0 && sometimes(h.rand, 0.02) {
-			h.counts[rowTwice]++
-			rows = append(rows, rows[h.rand.IntN(len(rows))])
-		}
-		h.rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
-		cut := s.cut(len(rows))
+		rows, cut := s.jumble(rows)
 		for i, r := range rows {
 			if i == cut {
 				return errCut
 			}
-			if s.p.reach(atRow, false) {
+			if s.crashed() {
 				return context.Canceled
 			}
 			if err := c.Add(r); err != nil {
@@ -101,6 +96,42 @@ func (s *source) Scan(ctx context.Context, _ sources.Stream, w sources.Span) ite
 		}
 		return c.Prove(w.To)
 	})
+}
+
+// begin checks and counts a window.
+func (s *source) begin(w sources.Span) {
+	h := s.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.scanned++
+	if w.To.After(h.now.Add(-h.plan.lag)) {
+		h.violated(6, "window %s passes the provider's %v less the lag", w, h.now)
+	}
+	if !w.To.After(h.truth.settled) {
+		h.counts[watchRead]++
+	}
+	h.tracef("scan %s", w)
+}
+
+// jumble brings an answer into some order, and draws after how many rows it
+// ends early, or -1.
+func (s *source) jumble(rows []sources.Record) ([]sources.Record, int) {
+	h := s.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(rows) > 0 && sometimes(h.rand, 0.02) {
+		h.counts[rowTwice]++
+		rows = append(rows, rows[h.rand.IntN(len(rows))])
+	}
+	h.rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
+	return rows, s.cut(len(rows))
+}
+
+// crashed is the I/O step between two rows.
+func (s *source) crashed() bool {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	return s.p.reach(atRow, false)
 }
 
 // cut draws after how many of n rows an answer ends early, or -1.
@@ -126,6 +157,8 @@ func (s *source) page(ctx context.Context, w sources.Span, offset int) (scan.Pag
 	if err != nil {
 		return scan.Page{}, err
 	}
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
 	if s.p.reach(atRow, false) {
 		return scan.Page{}, context.Canceled
 	}
@@ -138,10 +171,12 @@ func (s *source) page(ctx context.Context, w sources.Span, offset int) (scan.Pag
 // ask sends one request.
 func (s *source) ask(ctx context.Context, w sources.Span, offset int) ([]sources.Record, error) {
 	h := s.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if s.p.reach(atRequest, false) {
 		return nil, context.Canceled
 	}
-	if err := pause(ctx, h.latency()); err != nil {
+	if err := h.pause(ctx, h.latency()); err != nil {
 		return nil, err
 	}
 	switch {
@@ -156,18 +191,18 @@ func (s *source) ask(ctx context.Context, w sources.Span, offset int) ([]sources
 	}
 	rows := s.answer(w, offset)
 	h.tracef("asked %s page %d: %d rows", w, offset, len(rows))
-	return rows, pause(ctx, h.latency())
+	return rows, h.pause(ctx, h.latency())
 }
 
 // answer returns the rows of w as the provider shows them, or showed them a
-// while ago. Pages of higher index are never stale: together with fresh ones
-// they would lack rows, which nothing but a count could show.
+// while ago.
 func (s *source) answer(w sources.Span, offset int) []sources.Record {
 	h, now := s.h, time.Now()
 	asOf := now
 	if offset > 0 {
 		h.counts[tieEnumerated]++
-	} else if h.fails(h.plan.rates.stale) {
+	}
+	if (provesTie || offset == 0) && h.fails(h.plan.rates.stale) {
 		h.counts[answerStale]++
 		asOf = now.Add(-upTo(h.rand, h.plan.maxStale))
 	}
@@ -184,6 +219,10 @@ func (s *source) answer(w sources.Span, offset int) []sources.Record {
 		if skip > 0 {
 			skip--
 			continue
+		}
+		if h.plan.limit > 0 && len(list) == h.plan.limit {
+			h.counts[answerCapped]++
+			break
 		}
 		list = append(list, r.versions[v].record)
 		h.serve(r, v)
@@ -225,25 +264,11 @@ func (s *source) Normalize(st sources.Stream, r sources.Record) (schema.Event, e
 		Record: schema.Record{ID: r.ID, Version: r.Print, Terminal: r.Terminal}, Channel: schema.SMS, Status: schema.Pending, CreatedAt: r.Created,
 	}
 	switch s.h.version(r).poison {
+	default:
 	case unnormal:
 		return e, fault.Reject("normalize", errPoison)
 	case tooLarge:
 		e.Section = map[string]any{system: strings.Repeat("x", 2*sinkLimit)}
 	}
 	return e, nil
-}
-
-// pause waits for d, or returns the error of ctx.
-func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -171,6 +171,11 @@ func (t *truth) due(r *row) bool {
 	return r.left.IsZero() && !r.created.Before(t.h.world.start) && t.h.world.inTime(r)
 }
 
+// followed reports whether the changes of r, once it is known, must show.
+func (t *truth) followed(r *row, horizon time.Time) bool {
+	return r.left.IsZero() && !r.created.Before(t.h.world.start) && r.created.After(horizon)
+}
+
 // end checks, after the quiet time, that nothing is missing (invariant 1).
 func (t *truth) end() {
 	horizon := t.h.now.Add(-t.h.plan.giveUp)
@@ -179,7 +184,7 @@ func (t *truth) end() {
 		switch {
 		case t.due(r) && !r.durable():
 			t.h.violated(1, "%s, created %v, visible %v, is not published", r.id, r.created, t.h.at(r.visible))
-		case r.left.IsZero() && r.durable() && r.created.After(horizon) && !last.taken:
+		case t.followed(r, horizon) && r.durable() && !last.taken:
 			t.h.violated(1, "the last version of %s, at %v, is not published", r.id, t.h.at(last.at))
 		}
 		for i := range r.versions {

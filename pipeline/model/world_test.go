@@ -42,7 +42,6 @@ type version struct {
 	served   bool
 	taken    bool // published or a dead letter, and the state says so
 	durable  bool // published or a dead letter
-	events   int  // times it was published
 }
 
 // row is one row of the provider and what became of it.
@@ -163,7 +162,7 @@ func (w *world) drawRow(r *rand.Rand, at time.Time) {
 		changes = 1 + r.IntN(3)
 	}
 	w.drawVersions(r, row, at, changes, bad)
-	if !p.paged && sometimes(r, 0.03) {
+	if (provesTie || !p.paged) && sometimes(r, 0.03) {
 		row.left = row.visible.Add(upTo(r, p.active))
 	}
 	w.rows = append(w.rows, row)
@@ -211,6 +210,7 @@ func (w *world) record(row *row, index int, v version, big bool) sources.Record 
 	raw := fmt.Appendf(nil, `{"id":%q,"v":%d}`, row.id, index)
 	rec := sources.Record{ID: row.id, Created: row.created, Print: strconv.Itoa(index), Rank: v.rank, Terminal: v.terminal, Raw: raw}
 	switch v.poison {
+	default: // the row is good, what is made of it is not
 	case healthy:
 		if big {
 			rec.Raw = heavy
