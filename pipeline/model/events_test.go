@@ -24,6 +24,7 @@ const (
 	pageDescends
 	answerCapped
 	rowTwice
+	rowTwiceOlder
 	watchRead
 	manyWindows
 	faultNow
@@ -68,7 +69,7 @@ var kindNames = [countOfKinds]string{
 	rowBeforeStart: "row created before the start", rowLeft: "row leaves the log", rowChanged: "row changes",
 	rowChangedSettled: "row changes after it settled", rankRepeated: "two versions of one rank", versionUnseen: "version replaced before it was read",
 	tieOverPage: "tie larger than a page", tieEnumerated: "page of index > 0", pageFull: "full page", pageDescends: "full page, latest first",
-	answerCapped: "answer cut by a hidden cap", rowTwice: "row twice in one answer", watchRead: "settled window read again", manyWindows: "reading of several windows",
+	answerCapped: "answer cut by a hidden cap", rowTwice: "row twice in one answer", rowTwiceOlder: "row in two versions in one answer", watchRead: "settled window read again", manyWindows: "reading of several windows",
 	faultNow: "provider's time refused", faultRequest: "request failed", faultCut: "answer cut after some rows", faultThrottle: "throttled",
 	answerStale: "stale answer", answerOlder: "stale answer with an older version", answerLacks: "stale answer without a row",
 	clockSkewed: "clocks differ", clockForward: "provider's clock steps forward", clockBack: "provider's clock steps back",

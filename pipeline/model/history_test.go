@@ -78,7 +78,7 @@ func (h *history) drive() {
 		}
 		h.stopped(s)
 		if s.how == takeover {
-			time.Sleep(1) // so that the two processes begin to wait one after the other
+			time.Sleep(time.Nanosecond) // so that the two processes begin to wait one after the other
 		} else {
 			time.Sleep(1 + s.down)
 		}

@@ -119,12 +119,24 @@ func (s *source) jumble(rows []sources.Record) ([]sources.Record, int) {
 	h := s.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(rows) > 0 && sometimes(h.rand, 0.02) {
+	if len(rows) > 0 && sometimes(h.rand, 0.1) {
 		h.counts[rowTwice]++
-		rows = append(rows, rows[h.rand.IntN(len(rows))])
+		rows = append(rows, s.twin(rows[h.rand.IntN(len(rows))]))
 	}
 	h.rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 	return rows, s.cut(len(rows))
+}
+
+// twin returns r once more, or an older version of it of lower rank.
+func (s *source) twin(r sources.Record) sources.Record {
+	row := s.h.world.byID[r.ID]
+	v := row.ordered(s.h.rand.IntN(len(row.versions)), len(row.versions)-1)
+	if row.versions[v].rank >= r.Rank {
+		return r
+	}
+	s.h.counts[rowTwiceOlder]++
+	s.h.serve(row, v)
+	return row.versions[v].record
 }
 
 // crashed is the I/O step between two rows.
@@ -237,9 +249,7 @@ func (s *source) answer(w sources.Span, offset int) []sources.Record {
 	return list
 }
 
-// show returns the version of r in an answer as of an earlier time. Of two
-// versions with one rank the older is not brought back when it was never
-// published: nothing could tell it from news.
+// show returns the version of r in an answer as of an earlier time.
 func (s *source) show(r *row, asOf, now time.Time) int {
 	old, current := r.at(asOf), r.at(now)
 	if old == current {
@@ -249,10 +259,7 @@ func (s *source) show(r *row, asOf, now time.Time) int {
 		s.h.counts[answerLacks]++
 		return -1
 	}
-	for old < current && r.versions[old].rank == r.versions[old+1].rank && !r.versions[old].taken {
-		old++
-	}
-	if old != current {
+	if old = r.ordered(old, current); old != current {
 		s.h.counts[answerOlder]++
 	}
 	return old

@@ -69,6 +69,16 @@ func (r *row) at(t time.Time) int {
 	return v
 }
 
+// ordered returns old, or the first version after it that can be told from
+// news: of two versions of one rank the older is not brought back after
+// current when it was never published.
+func (r *row) ordered(old, current int) int {
+	for old < current && r.versions[old].rank == r.versions[old+1].rank && !r.versions[old].taken {
+		old++
+	}
+	return old
+}
+
 // world is the provider: its rows and its clock.
 type world struct {
 	plan  *plan
