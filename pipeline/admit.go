@@ -64,9 +64,14 @@ func (r *runner) event(rec sources.Record, revision int) (schema.Message, error)
 	return m, r.commits.fits(m)
 }
 
-// bury makes a dead letter of a record.
+// bury makes a dead letter of the latest version of a record.
 func (b *batch) bury(rec sources.Record, reason error) {
 	b.ledger.Dead(rec)
+	b.letter(rec, reason)
+}
+
+// letter adds a dead letter.
+func (b *batch) letter(rec sources.Record, reason error) {
 	class, ok := fault.Class(reason)
 	if !ok {
 		class = "normalize"
@@ -101,7 +106,9 @@ func bare(d schema.DeadLetter) schema.Message {
 }
 
 // replace turns the events that the sink refuses into dead letters. It
-// returns false when a dead letter itself was refused.
+// returns false when a dead letter itself was refused. A later version of the
+// same record in the batch may be stored already: it keeps its revision, and
+// the refused one keeps its own.
 func (b *batch) replace(rejected *sinks.RejectedError) bool {
 	refused := map[int]error{}
 	for _, m := range rejected.Messages {
@@ -117,12 +124,26 @@ func (b *batch) replace(rejected *sinks.RejectedError) bool {
 			if _, classed := fault.Class(err); !classed {
 				err = fault.Reject("sink", err)
 			}
-			b.bury(records[i], err)
+			if followed(records, i, refused) {
+				b.letter(records[i], err)
+			} else {
+				b.bury(records[i], err)
+			}
 			continue
 		}
 		b.events, b.records = append(b.events, events[i]), append(b.records, records[i])
 	}
 	return true
+}
+
+// followed reports whether a later version of record i is accepted.
+func followed(records []sources.Record, i int, refused map[int]error) bool {
+	for j := i + 1; j < len(records); j++ {
+		if records[j].ID == records[i].ID && refused[j] == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // commit is the sink's view of the batch.
