@@ -63,7 +63,8 @@ var guards = []guard{
 	{name: "watch: open hours are read again", edits: []edit{{streamGo, "if r.once || ", "if true || r.once || "}}},
 	{name: "failed: the account waits when throttled", edits: []edit{{streamGo, "wait = max(wait, after)", "_ = after"}}},
 	{name: "bury: poison becomes a dead letter", edits: []edit{{admitGo, "\t\t\tb.bury(rec, err)\n", ""}}},
-	{name: "replace: a rejected event becomes a dead letter", edits: []edit{{admitGo, "\t\t\tb.bury(records[i], err)\n", ""}}},
+	{name: "replace: a rejected event becomes a dead letter", edits: []edit{{admitGo, "\t\t\t\tb.bury(records[i], err)\n", ""}}},
+	{name: "replace: a later version keeps its revision", edits: []edit{{admitGo, "if followed(records, i, refused) {", "if false && followed(records, i, refused) {"}}},
 	{name: "commit: applied only when durable", edits: []edit{{commitGo, "wait := again.next()", "b.ledger.Apply()\n\t\treturn nil\n\t\twait := again.next()"}}},
 	{name: "commit: state not before its messages", edits: []edit{{commitGo, "err := c.session.Commit(ctx, b.commit())",
 		"all := b.commit()\n\t\terr := c.session.Commit(ctx, sinks.Commit{State: all.State})\n\t\tif err == nil && len(all.Events)+len(all.Dead) > 0 {\n\t\t\terr = c.session.Commit(ctx, all)\n\t\t}"}}},
@@ -93,21 +94,25 @@ func TestGuards(t *testing.T) {
 	}
 	table := "| without | fails | histories |\n|---|---|---|\n"
 	for _, g := range guards {
-		found := g.remove(t, root)
-		switch {
-		case found == nil && g.redundant == "":
-			t.Errorf("%s: no history failed without it", g.name)
-			table += fmt.Sprintf("| %s | nothing | |\n", g.name)
-		case found == nil:
-			table += fmt.Sprintf("| %s | nothing: %s | |\n", g.name, g.redundant)
-		default:
-			table += fmt.Sprintf("| %s | %s: %s | %s |\n", g.name, found[3], found[4], found[1])
-			if g.redundant != "" {
-				t.Errorf("%s: called redundant, but a history failed: %s", g.name, found[0])
-			}
-		}
+		t.Run(g.name, func(t *testing.T) { table += g.check(t, root) })
 	}
 	t.Log("\n" + table)
+}
+
+// check fails unless a history does, and returns a row of the table.
+func (g guard) check(t *testing.T, root string) string {
+	t.Helper()
+	found := g.remove(t, root)
+	switch {
+	case found == nil && g.redundant == "":
+		t.Error("no history failed")
+		return fmt.Sprintf("| %s | nothing | |\n", g.name)
+	case found == nil:
+		return fmt.Sprintf("| %s | nothing: %s | |\n", g.name, g.redundant)
+	case g.redundant != "":
+		t.Errorf("called redundant, but a history failed: %s", found[0])
+	}
+	return fmt.Sprintf("| %s | %s: %s | %s |\n", g.name, found[3], found[4], found[1])
 }
 
 // remove plays histories without the guard and returns what the first failure

@@ -119,9 +119,16 @@ func (s *source) jumble(rows []sources.Record) ([]sources.Record, int) {
 	h := s.h
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(rows) > 0 && sometimes(h.rand, 0.1) {
-		h.counts[rowTwice]++
-		rows = append(rows, s.twin(rows[h.rand.IntN(len(rows))]))
+	for i, r := range rows {
+		// Of a row whose first version the sink rejects more often: nothing else brings two versions into one commit.
+		rate := 0.01
+		if row := h.world.byID[r.ID]; row.versions[0].poison == refused && !row.durable() {
+			rate = 0.5
+		}
+		if sometimes(h.rand, rate) {
+			h.counts[rowTwice]++
+			rows = append(rows, s.twin(rows[i]))
+		}
 	}
 	h.rand.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 	return rows, s.cut(len(rows))

@@ -53,8 +53,8 @@ type row struct {
 	order    uint64    // place among the rows of its tick
 	versions []version
 
-	last      int // index of the latest version taken, -1 for none
-	published int // events the state remembers
+	last     int // index of the latest version taken, -1 for none
+	revision int // of the latest event that the state remembers
 }
 
 // at returns the index of the version that shows at t, or -1.
@@ -171,6 +171,9 @@ func (w *world) drawRow(r *rand.Rand, at time.Time) {
 	if sometimes(r, 0.5) && bad != noID && bad != noTime {
 		changes = 1 + r.IntN(3)
 	}
+	if bad == refused {
+		changes = 3
+	}
 	w.drawVersions(r, row, at, changes, bad)
 	if (provesTie || !p.paged) && sometimes(r, 0.03) {
 		row.left = row.visible.Add(upTo(r, p.active))
@@ -196,6 +199,9 @@ func (w *world) drawVersions(r *rand.Rand, row *row, at time.Time, changes int, 
 	}
 	slices.SortFunc(times[1:], time.Time.Compare)
 	rank, same, badAt := int64(0), false, r.IntN(len(times))
+	if bad == refused && sometimes(r, 0.5) {
+		badAt = 0
+	}
 	for i, t := range times {
 		same = i > 0 && !same && sometimes(r, 0.4)
 		if !same {
