@@ -166,18 +166,18 @@ func (b *Batch) Admit(r sources.Record, w sources.Span) (revision int, fresh boo
 		at = w.To
 	}
 	known, ok := b.lookup(id)
-	rank := r.Rank
-	if r.Fault != nil { // its rank could not be read
-		rank = known.rank
-	}
-	if ok && (rank < known.rank || print == known.print || print == known.prev) {
+	seen := print == known.print || print == known.prev
+	if ok && (seen || r.Rank != sources.UnknownRank && r.Rank < known.rank) {
 		if at.After(known.at) {
 			known.at = at
 			b.changed[id] = known
 		}
 		return 0, false
 	}
-	next := record{at: at, rank: rank, print: print, prev: known.print, revision: known.revision + 1, terminal: r.Terminal}
+	next := record{at: at, rank: r.Rank, print: print, prev: known.print, revision: known.revision + 1, terminal: r.Terminal}
+	if ok && r.Rank == sources.UnknownRank { // the latest version of known rank stays the one to compare with
+		next.rank, next.print, next.prev = known.rank, known.print, print
+	}
 	if known.at.After(at) {
 		next.at = known.at
 	}

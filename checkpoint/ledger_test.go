@@ -29,7 +29,7 @@ func rec(id string, created int, rank int64, print string, terminal bool) source
 }
 
 func bad(id, print string) sources.Record {
-	return sources.Record{ID: id, Print: print, Fault: errors.New("not an object")}
+	return sources.Record{ID: id, Print: print, Rank: sources.UnknownRank, Fault: errors.New("not an object")}
 }
 
 func TestAdmit(t *testing.T) {

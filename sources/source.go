@@ -4,6 +4,7 @@ package sources
 import (
 	"context"
 	"iter"
+	"math"
 	"time"
 
 	"connector/schema"
@@ -32,12 +33,15 @@ type Stream struct {
 	MaxWindow time.Duration // longest span worth asking for in one scan
 }
 
+// UnknownRank is the rank of a row that cannot be read far enough.
+const UnknownRank = math.MinInt64
+
 // Record is one row as the API gave it.
 type Record struct {
 	ID       string    // the provider's id, or "sha256:<hex>" of Raw for a row without one
 	Created  time.Time // creation time, which never changes; zero when it cannot be read
 	Print    string    // hash of the change-bearing, non-personal raw fields; each source documents which
-	Rank     int64     // orders the versions of one record; a lower rank is an older version
+	Rank     int64     // orders the versions of one record; a lower rank is an older version; UnknownRank when it cannot be read
 	Terminal bool      // whether the provider will not change the row again
 	Raw      []byte    // the row as JSON; only its beginning when Size is larger
 	Size     int64     // length of the whole row in bytes

@@ -17,6 +17,7 @@ func TestAnswers(t *testing.T) {
 	row := func(fields string) string {
 		return `{"items":[{"id":"1","createTime":1505372614157,"messageType":"flow",` + fields + `"version":1}]}`
 	}
+	const blocked = `<?xml version="1.0"?><!DOCTYPE html><html><title>403 Forbidden</title>nginx</html>`
 	tests := []struct {
 		name, body string
 		status     int
@@ -37,6 +38,11 @@ func TestAnswers(t *testing.T) {
 		{"inner 401 in a 400", `{"errorCode":"401","errorMessage":"x"}`, 400, "HQ_APP_KEY and HQ_APP_SECURITY", nil, true},
 		{"403 with a text", `未授权`, 403, `403 Forbidden: "未授权"`, nil, true},
 		{"401", ``, 401, "HQ_APP_KEY", nil, true},
+		{"web page with 400", blocked, 400, "check any proxy or firewall", nil, false},
+		{"web page with 401", blocked, 401, "check any proxy or firewall", nil, false},
+		{"web page with 403", blocked, 403, "check any proxy or firewall", nil, false},
+		{"web page with 412", blocked, 412, "check any proxy or firewall", nil, false},
+		{"code as a text", `{"errorCode":"canary:dynamic_token ` + strings.Repeat("x", 5000) + `"}`, 200, "error code **** x", nil, false},
 		{"412", `参数错误`, 412, `412 Precondition Failed: "参数错误"`, nil, false},
 		{"404", `not here`, 404, "check HQ_BASE_URL", nil, false},
 		{"500", `boom`, 500, "500", nil, false},
@@ -67,7 +73,7 @@ func TestAnswers(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || proven == window {
 				t.Fatalf("got proven %v, %v, want nothing proven and %q", proven, err, tt.want)
 			}
-			if tt.is != nil && !errors.Is(err, tt.is) || fault.IsFatal(err) != tt.fatal || leaks(err.Error()) {
+			if tt.is != nil && !errors.Is(err, tt.is) || fault.IsFatal(err) != tt.fatal || leaks(err.Error()) || len(err.Error()) > 600 {
 				t.Errorf("got %v; fatal %v, want %v; leaks %v", err, fault.IsFatal(err), tt.fatal, leaks(err.Error()))
 			}
 		})

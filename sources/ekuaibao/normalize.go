@@ -57,7 +57,7 @@ func (s *Source) Normalize(st sources.Stream, r sources.Record) (schema.Event, e
 		Section:        map[string]any{System: f},
 	}
 	if f.UpdateTime != nil {
-		at, err := instant("updateTime", f.UpdateTime)
+		at, err := instant("updateTime", *f.UpdateTime)
 		if err != nil {
 			return schema.Event{}, fault.Reject("decode", err)
 		}

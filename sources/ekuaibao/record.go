@@ -49,15 +49,15 @@ func (s *Source) decode(row jsonrows.Row) (sources.Record, keys) {
 	if err := jsonrows.Decode(row.Raw, &k); err != nil {
 		return jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "id"), err), keys{}
 	}
-	created, err := instant("createTime", k.CreateTime)
+	created, err := k.created()
 	if err != nil {
 		return jsonrows.Reject(r, "decode", k.ID.Trimmed(), err), k
 	}
 	r.Created = created
-	if k.ID.Trimmed() == "" {
-		return jsonrows.Reject(r, "no_id", "", errors.New("the row has no id")), k
+	if r = jsonrows.Identify(r, "id", k.ID.Trimmed()); r.Fault != nil {
+		return r, k
 	}
-	r.ID, r.Print, r.Rank = k.ID.Trimmed(), k.print(), k.rank()
+	r.Print, r.Rank = k.print(), k.rank()
 	r.Terminal = k.State.Trimmed() == stateSuccess
 	return r, k
 }
@@ -107,14 +107,26 @@ func (k *keys) print() string {
 	return jsonrows.Sum([]byte(strings.Join(parts, "\x00")))
 }
 
-// rank is the version, or the updateTime of a row without one.
+// rank is the updateTime, or the version of a row without one. A version is
+// far below any time: a row that gains an updateTime ranks above its past.
 func (k *keys) rank() int64 {
-	for _, n := range []*jsonrows.Int{k.Version, k.UpdateTime} {
+	for _, n := range []*jsonrows.Int{k.UpdateTime, k.Version} {
 		if n != nil {
 			return int64(*n)
 		}
 	}
 	return 0
+}
+
+// created is the createTime, or the updateTime of a row without one.
+func (k *keys) created() (time.Time, error) {
+	switch {
+	case k.CreateTime != nil:
+		return instant("createTime", *k.CreateTime)
+	case k.UpdateTime != nil:
+		return instant("updateTime", *k.UpdateTime)
+	}
+	return time.Time{}, errors.New("the row has neither createTime nor updateTime")
 }
 
 func number(n *jsonrows.Int) string {
@@ -125,12 +137,9 @@ func number(n *jsonrows.Int) string {
 }
 
 // instant returns the time of a field in milliseconds.
-func instant(field string, ms *jsonrows.Int) (time.Time, error) {
-	if ms == nil {
-		return time.Time{}, fmt.Errorf("field %q is absent", field)
-	}
-	if *ms < 0 || *ms > maxMillis {
+func instant(field string, ms jsonrows.Int) (time.Time, error) {
+	if ms < 0 || ms > maxMillis {
 		return time.Time{}, fmt.Errorf("field %q is no time in milliseconds", field)
 	}
-	return time.UnixMilli(int64(*ms)).UTC(), nil
+	return time.UnixMilli(int64(ms)).UTC(), nil
 }

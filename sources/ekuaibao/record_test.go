@@ -21,11 +21,13 @@ func TestRecords(t *testing.T) {
 	large := `{"id":"8","createTime":1505372614157,"request":"` + strings.Repeat("x", 2000) + `"}`
 	tests := []struct {
 		name, row string
-		want      sources.Record // ID, Created, Rank, Terminal; an ID of "sha256" stands for the row's hash
+		want      sources.Record // ID, Created, Rank (of a good row), Terminal; an ID of "sha256" stands for the row's hash
 		class     string
 	}{
-		{"good", `{"id":"1","createTime":1505372614157,"version":4,"state":"FAILURE","updateTime":1505372614200}`, sources.Record{ID: "1", Rank: 4}, ""},
+		{"good", `{"id":"1","createTime":1505372614157,"version":4,"state":"FAILURE","updateTime":1505372614200}`, sources.Record{ID: "1", Rank: 1505372614200}, ""},
 		{"success is final", `{"id":"1","createTime":1505372614157,"version":5,"state":"SUCCESS"}`, sources.Record{ID: "1", Rank: 5, Terminal: true}, ""},
+		{"no updateTime", `{"id":"1","createTime":1505372614157,"version":4}`, sources.Record{ID: "1", Rank: 4}, ""},
+		{"no createTime", `{"id":"1","createTime":null,"updateTime":1505372614157}`, sources.Record{ID: "1", Rank: 1505372614157}, ""},
 		{"no version", `{"id":"1","createTime":1505372614157,"updateTime":1505372614200}`, sources.Record{ID: "1", Rank: 1505372614200}, ""},
 		{"numeric id", `{"id":9007199254740993,"createTime":"1505372614157"}`, sources.Record{ID: "9007199254740993"}, ""},
 		{"no id", `{"createTime":1505372614157}`, sources.Record{ID: "sha256", Terminal: true}, "no_id"},
@@ -36,17 +38,25 @@ func TestRecords(t *testing.T) {
 		{"impossible time", `{"id":"1","createTime":9223372036854775807,"updateTime":1505372614157}`, sources.Record{ID: "1"}, "decode"},
 		{"no time", `{"id":"1","createTime":null}`, sources.Record{ID: "1"}, "decode"},
 		{"id is an object", `{"id":{},"createTime":1505372614157}`, sources.Record{ID: "sha256", Terminal: true}, "decode"},
+		{"no createTime, impossible updateTime", `{"id":"1","updateTime":-1}`, sources.Record{ID: "1"}, "decode"},
+		{"too deep", `{"id":"1","createTime":1505372614157,"response":` + nested(10_001) + `}`, sources.Record{ID: "sha256", Terminal: true}, "decode"},
 		{"too large", large, sources.Record{ID: "sha256", Terminal: true}, "too_large"},
 	}
 	for _, tt := range tests {
 		s := answers(t, text(`{"items":[`+tt.row+`,{"id":"next","createTime":1505372614157}]}`))
 		s.cfg.MaxRowBytes = 1000
+		if tt.name == "too deep" {
+			s.cfg.MaxRowBytes = 1 << 20
+		}
 		records, proven, err := read(t.Context(), s, flow(s), window)
 		if err != nil || proven != window || len(records) != 2 || records[1].ID != "next" {
 			t.Errorf("%s: got %d records, proven %v, %v", tt.name, len(records), proven, err)
 			continue
 		}
 		got := records[0]
+		if tt.class != "" {
+			tt.want.Rank = sources.UnknownRank
+		}
 		if tt.want.ID == "sha256" {
 			tt.want.ID = "sha256:" + jsonrows.Sum([]byte(tt.row))
 		}
@@ -58,6 +68,67 @@ func TestRecords(t *testing.T) {
 		}
 		if got.Size != int64(len(tt.row)) || got.Print == "" {
 			t.Errorf("%s: got size %d, print %q", tt.name, got.Size, got.Print)
+		}
+	}
+}
+
+func nested(levels int) string { return strings.Repeat("[", levels) + strings.Repeat("]", levels) }
+
+// TestLongID wants an id that no sink could take to make a dead letter that all can.
+func TestLongID(t *testing.T) {
+	for _, n := range []int{jsonrows.MaxID, jsonrows.MaxID + 1, 70_000} {
+		id := strings.Repeat("x", n)
+		for _, row := range []string{`{"id":"` + id + `","createTime":1505372614157}`, `{"id":"` + id + `"}`, `{"id":"` + id + `","createTime":{}}`} {
+			s := answers(t, text(`{"items":[`+row+`,{"id":"next","createTime":1505372614157}]}`))
+			records, proven, err := read(t.Context(), s, flow(s), window)
+			if err != nil || proven != window || len(records) != 2 {
+				t.Fatalf("id of %d bytes: got %d records, proven %v, %v", n, len(records), proven, err)
+			}
+			want := id
+			if n > jsonrows.MaxID {
+				want = "sha256:" + jsonrows.Sum([]byte(row))
+			}
+			if r := records[0]; r.ID != want || n > jsonrows.MaxID && (r.Fault == nil || len(r.Fault.Error()) > 200) {
+				t.Errorf("id of %d bytes: got id %.100s, fault %v", n, r.ID, r.Fault)
+			}
+		}
+	}
+}
+
+// TestDeep wants a row that can just be read to make an event or a dead letter.
+func TestDeep(t *testing.T) {
+	for levels := 9_990; levels < 10_003; levels++ {
+		s := answers(t, text(`{"items":[{"id":"1","createTime":1505372614157,"response":`+nested(levels)+`},{"id":"2","createTime":1505372614157}]}`))
+		records, proven, err := read(t.Context(), s, flow(s), window)
+		if err != nil || proven != window || len(records) != 2 {
+			t.Fatalf("%d levels: got %d records, proven %v, %v", levels, len(records), proven, err)
+		}
+		e, err := s.Normalize(flow(s), records[0])
+		if err == nil {
+			_, err = e.Message()
+		}
+		if err != nil && len(err.Error()) > 500 {
+			t.Errorf("%d levels: got an error of %d bytes", levels, len(err.Error()))
+		}
+	}
+}
+
+// TestRank wants the rank to grow from each version of a row to the next.
+func TestRank(t *testing.T) {
+	for _, versions := range [][]string{
+		{`{"version":1}`, `{"version":2}`, `{"version":2,"updateTime":1505372614157}`},
+		{`{}`, `{"updateTime":1505372614157}`, `{"updateTime":1505372614200,"version":2}`, `{"updateTime":1505372614300,"version":1}`},
+	} {
+		last := int64(-1)
+		for _, row := range versions {
+			var k keys
+			if err := jsonrows.Decode([]byte(row), &k); err != nil {
+				t.Fatal(err)
+			}
+			if k.rank() <= last {
+				t.Errorf("%s: got rank %d after %d", row, k.rank(), last)
+			}
+			last = k.rank()
 		}
 	}
 }
@@ -155,7 +226,7 @@ func FuzzRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if r.ID == "" || r.Print == "" {
+		if r.ID == "" || len(r.ID) > jsonrows.MaxID || r.Print == "" {
 			t.Fatalf("got %+v", r)
 		}
 		e, err := s.Normalize(flow(s), r)

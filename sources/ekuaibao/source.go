@@ -155,8 +155,7 @@ func (s *Source) ask(ctx context.Context, q query, token secret.String, take fun
 			return err
 		}
 	}
-	if e, ok := apiErrorOf(answer.Members()); ok {
-		e.msg = s.client.Snippet(e.msg, token)
+	if e, ok := apiErrorOf(answer.Members(), func(text string) string { return s.client.Snippet(text, token) }); ok {
 		return e
 	}
 	if answer.Found() != jsonrows.Array {
@@ -165,15 +164,11 @@ func (s *Source) ask(ctx context.Context, q query, token secret.String, take fun
 	return nil
 }
 
-// refused adds to an answer's error what the user can check, and makes
-// a refused token an apiError.
+// refused makes a refused token an apiError and adds to other errors what the
+// user can check.
 func (s *Source) refused(err error) error {
-	status, ok := errors.AsType[*httpx.StatusError](err)
-	switch {
-	case httpx.Misdirected(err):
-		return fmt.Errorf("%w; check %s", err, s.variable("BASE_URL"))
-	case ok && statusDenies(status):
+	if status, ok := errors.AsType[*httpx.StatusError](err); ok && statusDenies(status) {
 		return &apiError{code: "403", cause: err}
 	}
-	return err
+	return unanswered(err, s.variable("BASE_URL"))
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -30,7 +31,7 @@ const (
 type token struct {
 	value   secret.String
 	issued  time.Time // local time; compared by its monotonic reading
-	renewAt time.Time // provider's time; zero: never
+	renewAt time.Time // provider's time; zero: when it is refused
 }
 
 // tokens gets access tokens and keeps the latest. It is safe for concurrent use.
@@ -49,29 +50,30 @@ func newTokens(client *httpx.Client, cfg Config, variable func(string) string) *
 
 func (t *tokens) fixed() bool { return !t.cfg.AccessToken.IsZero() }
 
-// use calls ask with a token. When the token is refused it gets another one
-// and asks once more, and once more a moment later when that is refused too;
-// then the refusal is fatal.
+// use calls ask with a token. A token that is refused right after it was
+// issued is tried once more a moment later; one that is refused for good is
+// replaced once. Then the refusal is fatal.
 func (t *tokens) use(ctx context.Context, ask func(secret.String) error) error {
 	tok, err := t.get(ctx, secret.String{})
 	if err != nil {
 		return err
 	}
-	for waited := false; ; {
+	for waited, replaced := false, false; ; {
 		err := ask(tok.value)
 		if e, ok := errors.AsType[*apiError](err); !ok || !e.denied() {
 			return err
 		}
-		switch fresh := time.Since(tok.issued) < freshFor; {
+		switch fresh := replaced || time.Since(tok.issued) < freshFor; {
 		case t.fixed():
 			return fault.Fatal(err, "the access token is not accepted; renew "+t.variable("ACCESS_TOKEN"))
-		case !fresh && !waited:
-			if tok, err = t.get(ctx, tok.value); err != nil {
-				return err
-			}
-		case !waited:
+		case fresh && !waited:
 			waited = true
 			if err := sleep(ctx, t.wait); err != nil {
+				return err
+			}
+		case !replaced:
+			replaced, waited = true, false
+			if tok, err = t.get(ctx, tok.value); err != nil {
 				return err
 			}
 		default:
@@ -144,14 +146,10 @@ func (t *tokens) issue(ctx context.Context) (token, error) {
 
 // refused tells a wrong key from a provider in trouble.
 func (t *tokens) refused(err error) error {
-	status, ok := errors.AsType[*httpx.StatusError](err)
-	switch {
-	case httpx.Misdirected(err):
-		return fmt.Errorf("%w; check %s", err, t.variable("BASE_URL"))
-	case ok && wrongKey(fmt.Sprint(status.Status)):
+	if status, ok := errors.AsType[*httpx.StatusError](err); ok && !status.WebPage() && wrongKey(strconv.Itoa(status.Status)) {
 		return fault.Fatal(err, "check "+t.keys())
 	}
-	return err
+	return unanswered(err, t.variable("BASE_URL"))
 }
 
 // wrongKey reports whether a status or an inner code blames the request.
@@ -175,8 +173,8 @@ func (t *tokens) read(answer []byte) (token, error) {
 	if got.Value == nil || got.Value.AccessToken.Trimmed() == "" {
 		err, found := apiErrorOf(map[string]string{
 			"errorCode": string(got.ErrorCode), "code": string(got.Code),
-			"errorMessage": t.client.Snippet(string(got.ErrorMessage)), "msg": t.client.Snippet(string(got.Msg)),
-		})
+			"errorMessage": string(got.ErrorMessage), "msg": string(got.Msg),
+		}, func(text string) string { return t.client.Snippet(text) })
 		switch {
 		case !found:
 			return token{}, errors.New("the answer holds no access token")
@@ -186,8 +184,9 @@ func (t *tokens) read(answer []byte) (token, error) {
 		return token{}, err
 	}
 	tok := token{value: secret.New(string(*got.Value.AccessToken)), issued: time.Now()}
-	if ms := got.Value.ExpireTime; ms != nil {
-		expires, now := time.UnixMilli(int64(*ms)), t.now()
+	now := t.now()
+	if ms := got.Value.ExpireTime; ms != nil && time.UnixMilli(int64(*ms)).After(now) {
+		expires := time.UnixMilli(int64(*ms))
 		tok.renewAt = expires.Add(-min(tokenMargin, expires.Sub(now)/10))
 	}
 	return tok, nil

@@ -1,6 +1,7 @@
 package ekuaibao
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -45,11 +46,13 @@ func inBubble(t *testing.T, cfg apisim.EkuaibaoConfig, change func(*Config)) (*S
 	return s, sim
 }
 
-// lastMinutes scans the 5 minutes before now.
+// lastMinutes scans the 5 minutes before now, for an hour at most.
 func lastMinutes(t *testing.T, s *Source) (int, error) {
 	t.Helper()
 	now := time.Now()
-	records, _, err := read(t.Context(), s, flow(s), sources.Span{From: now.Add(-5 * time.Minute), To: now})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	records, _, err := read(ctx, s, flow(s), sources.Span{From: now.Add(-5 * time.Minute), To: now})
 	return len(records), err
 }
 
@@ -58,8 +61,8 @@ func TestTokens(t *testing.T) {
 		name     string
 		switches apisim.EkuaibaoSwitches
 		change   func(*Config)
-		between  func(sim *apisim.Ekuaibao) // before each but the first of three scans, an hour apart
-		issued   int                        // tokens
+		between  func(sim *apisim.Ekuaibao) // before each but the first of three scans, 33 minutes apart
+		issued   int                        // tokens asked for
 		fatal    string                     // part of the error
 	}{
 		{name: "one token for all", issued: 1},
@@ -68,8 +71,11 @@ func TestTokens(t *testing.T) {
 		{name: "revoked, said in the body", switches: apisim.EkuaibaoSwitches{InnerCode: true}, between: func(sim *apisim.Ekuaibao) { sim.RevokeTokens() }, issued: 3},
 		{name: "refused for a moment", switches: apisim.EkuaibaoSwitches{TokenDelay: 900 * time.Millisecond}, issued: 1},
 		{name: "refused for a moment, said in the body", switches: apisim.EkuaibaoSwitches{TokenDelay: 900 * time.Millisecond, InnerCode: true}, issued: 1},
-		{name: "never accepted", switches: apisim.EkuaibaoSwitches{TokenDelay: time.Hour}, issued: 1, fatal: "HQ_APP_KEY and HQ_APP_SECURITY"},
-		{name: "wrong key", change: func(c *Config) { c.AppSecurity = secret.New("canary-wrong") }, fatal: "check HQ_APP_KEY and HQ_APP_SECURITY"},
+		{name: "never accepted", switches: apisim.EkuaibaoSwitches{TokenDelay: time.Hour}, issued: 2, fatal: "HQ_APP_KEY and HQ_APP_SECURITY"},
+		{name: "refused for a moment, and slow", switches: apisim.EkuaibaoSwitches{TokenDelay: 30 * time.Second}, issued: 2, change: func(c *Config) { c.Rate = 0.05 }},
+		{name: "never accepted, and slow", switches: apisim.EkuaibaoSwitches{TokenDelay: 1000 * time.Hour}, issued: 2, change: func(c *Config) { c.Rate = 0.05 },
+			fatal: "HQ_APP_KEY and HQ_APP_SECURITY"},
+		{name: "wrong key", change: func(c *Config) { c.AppSecurity = secret.New("canary-wrong") }, issued: 1, fatal: "check HQ_APP_KEY and HQ_APP_SECURITY"},
 		{name: "fixed token", change: func(c *Config) {
 			c.AppKey, c.AppSecurity, c.AccessToken = secret.String{}, secret.String{}, secret.New(canaryToken)
 		}},
@@ -88,7 +94,7 @@ func TestTokens(t *testing.T) {
 						if !fault.IsFatal(err) || !strings.Contains(err.Error(), tt.fatal) || leaks(err.Error()) {
 							t.Errorf("got %v, want a fatal error with %q", err, tt.fatal)
 						}
-						return
+						break
 					}
 					if err != nil || n < 25 {
 						t.Errorf("scan %d: got %d rows, %v", i, n, err)
@@ -141,21 +147,58 @@ func TestTokenTrouble(t *testing.T) {
 		{"400", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400); fmt.Fprint(w, "canary-app-key") }, true, false},
 		{"412", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(412) }, true, false},
 		{"web page", text("<html>"), false, false},
+		{"web page with 400", page(400), false, false},
+		{"web page with 401", page(401), false, false},
+		{"web page with 403", page(403), false, false},
+		{"web page with 412", page(412), false, false},
 		{"not JSON", text("oops"), false, false},
 		{"empty", text("{}"), false, false},
 		{"no token", text(`{"value":{"accessToken":null}}`), false, false},
 		{"inner 500", text(`{"errorCode":500,"errorMessage":"canary-app-key"}`), false, false},
+		{"inner code as a text", text(`{"errorCode":"canary-app-key ` + strings.Repeat("x", 5000) + `"}`), false, false},
 		{"inner 403", text(`{"code":"403","msg":"canary-app-key"}`), true, false},
 	}
 	for _, tt := range tests {
 		srv := httptest.NewServer(tt.answer)
 		s := newSource(t, settings(srv.URL), httpx.Options{})
 		_, proven, err := read(t.Context(), s, flow(s), window)
-		if err == nil || proven == window || fault.IsFatal(err) != tt.fatal || leaks(err.Error()) || !strings.Contains(err.Error(), "getting an access token") {
+		if err == nil || proven == window || fault.IsFatal(err) != tt.fatal || leaks(err.Error()) || len(err.Error()) > 600 || !strings.Contains(err.Error(), "getting an access token") {
 			t.Errorf("%s: got %v, want fatal %v", tt.name, err, tt.fatal)
 		}
 		if _, ok := fault.RetryAfter(err); ok != tt.throttled {
 			t.Errorf("%s: got throttled %v", tt.name, ok)
+		}
+		srv.Close()
+	}
+}
+
+func page(status int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		fmt.Fprint(w, "<!doctypehtml><title>blocked</title>")
+	}
+}
+
+// TestExpireTime wants a token to be used until it is refused when its time to expire makes no sense.
+func TestExpireTime(t *testing.T) {
+	for _, expires := range []int64{0, -1, time.Now().Add(2 * time.Hour).Unix(), time.Now().Add(-time.Second).UnixMilli(), 1<<63 - 1} {
+		issued := 0
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == tokenPath {
+				issued++
+				fmt.Fprintf(w, `{"value":{"accessToken":"canary:dynamic_token","expireTime":%d}}`, expires)
+				return
+			}
+			fmt.Fprint(w, `{"items":[]}`)
+		}))
+		s := newSource(t, settings(srv.URL), httpx.Options{})
+		for range 3 {
+			if _, _, err := read(t.Context(), s, flow(s), window); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if issued != 1 {
+			t.Errorf("expireTime %d: got %d tokens for 3 requests, want 1", expires, issued)
 		}
 		srv.Close()
 	}

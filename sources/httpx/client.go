@@ -28,6 +28,10 @@ const (
 	tlsTimeout     = 10 * time.Second
 	headerTimeout  = 60 * time.Second
 	idleTimeout    = 30 * time.Second // longest silence within a body
+
+	maxErrorBody = 4 << 10  // bytes of a body kept in a StatusError
+	peekBytes    = 512      // of an answer, to recognize a web page
+	bufferBytes  = 32 << 10 // read ahead of the decoder
 )
 
 // Options configure a client; every field may be left zero.
@@ -97,7 +101,7 @@ func New(opts Options, params []string, secrets ...secret.String) *Client {
 // so its clock: not that of a gateway in trouble or of a portal.
 func trusted(err error) bool {
 	status, ok := errors.AsType[*StatusError](err)
-	return ok && !status.Server() && !isHTML(status.Body)
+	return ok && !status.Server() && !status.WebPage()
 }
 
 // Clock returns the provider's clock, learned from the Date of every answer

@@ -16,6 +16,7 @@ type Clock struct {
 	mu       sync.Mutex
 	provider time.Time
 	at       time.Time // local time of the observation; compared by its monotonic reading
+	noDate   bool
 }
 
 // Observe notes that the provider's time was t, or later, a moment ago.
@@ -38,9 +39,23 @@ func (c *Clock) Now() (time.Time, bool) {
 	return c.provider.Add(elapsed), true
 }
 
+// IgnoreDate says that the Date of the answers is wrong: the clock forgets what
+// it knows, and learns from Observe alone.
+func (c *Clock) IgnoreDate() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noDate, c.provider = true, time.Time{}
+}
+
 // learn observes the Date header of an answer, which has whole seconds, cut,
 // and was written before the answer arrived. Age, set by caches, makes it older.
 func (c *Clock) learn(h http.Header) {
+	c.mu.Lock()
+	ignore := c.noDate
+	c.mu.Unlock()
+	if ignore {
+		return
+	}
 	if t, err := http.ParseTime(h.Get("Date")); err == nil {
 		c.Observe(t)
 	}

@@ -7,10 +7,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
-	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"connector/internal/fault"
 )
@@ -25,16 +21,6 @@ var (
 	ErrRedirect = errors.New("redirect refused")
 	// ErrIdle says that an answer stopped in the middle.
 	ErrIdle = errors.New("the answer stalled")
-)
-
-const (
-	maxSnippet    = 200       // bytes of a body in an error's text
-	maxErrorBody  = 4 << 10   // bytes of a body kept in a StatusError
-	maxRetryAfter = time.Hour // longer waits are shortened, so that a wrong date cannot stop an account for years
-	ellipsis      = "\u2026"  // marks a cut snippet
-	peekBytes     = 512       // of an answer, to recognize a web page
-	bufferBytes   = 32 << 10  // read ahead of the decoder
-	bom           = "\xef\xbb\xbf"
 )
 
 // StatusError is an answer whose status is not 2xx. For 429, and for 503 with
@@ -56,6 +42,10 @@ func (e *StatusError) Error() string {
 	}
 	return text
 }
+
+// WebPage reports whether the answer is a web page and so not the API's own,
+// but that of a gateway, a firewall or a portal.
+func (e *StatusError) WebPage() bool { return isHTML(e.Body) }
 
 // Server reports whether the server says that it is at fault (5xx).
 func (e *StatusError) Server() bool { return e.Status >= http.StatusInternalServerError }
@@ -80,25 +70,6 @@ func Misdirected(err error) bool {
 	return ok && op.Op == "dial" || certificate || errors.Is(err, ErrRedirect) || errors.Is(err, ErrHTML)
 }
 
-// snippet returns the beginning of an answer as one short line of plain text.
-func (r redactor) snippet(body []byte) string {
-	plain := strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) || unicode.IsSpace(c) {
-			return ' '
-		}
-		return c
-	}, strings.ToValidUTF8(string(body), "\uFFFD"))
-	plain = r.text(strings.Join(strings.Fields(plain), " "))
-	if len(plain) <= maxSnippet {
-		return plain
-	}
-	cut := maxSnippet - len(ellipsis)
-	for !utf8.RuneStart(plain[cut]) {
-		cut--
-	}
-	return plain[:cut] + ellipsis
-}
-
 // statusError classifies an answer whose status is not 2xx.
 func (r redactor) statusError(resp *http.Response, body []byte) error {
 	err := &StatusError{
@@ -110,40 +81,4 @@ func (r redactor) statusError(resp *http.Response, body []byte) error {
 		return fault.Throttled(after, err)
 	}
 	return err
-}
-
-// retryAfter reads Retry-After as seconds or as a date, which counts from the
-// answer's own Date. It reports whether the header makes sense.
-func retryAfter(h http.Header) (time.Duration, bool) {
-	value := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
-		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second, true
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0, false
-	}
-	now, err := http.ParseTime(h.Get("Date"))
-	if err != nil {
-		now = time.Now()
-	}
-	return min(max(at.Sub(now), 0), maxRetryAfter), true
-}
-
-// isHTML reports whether head begins a web page.
-func isHTML(head []byte) bool {
-	text := strings.ToLower(strings.TrimLeft(strings.TrimPrefix(string(head), bom), " \t\r\n"))
-	for strings.HasPrefix(text, "<!--") {
-		_, rest, ok := strings.Cut(text, "-->")
-		if !ok {
-			return true
-		}
-		text = strings.TrimLeft(rest, " \t\r\n")
-	}
-	for _, tag := range []string{"<!doctype html", "<html", "<head", "<body"} {
-		if strings.HasPrefix(text, tag) {
-			return true
-		}
-	}
-	return false
 }

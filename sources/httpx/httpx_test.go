@@ -155,6 +155,32 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestWebPage tells web pages of gateways and firewalls from the API's refusals.
+func TestWebPage(t *testing.T) {
+	for body, want := range map[string]bool{
+		"<html><head><title>403 Forbidden</title>":                 true,
+		bom + " \n<!DOCTYPE HTML PUBLIC \"-//W3C//DTD\">":          true,
+		"<!doctypehtml><title>blocked</title>":                     true,
+		"<?xml version=\"1.0\"?>\n<!-- x --><!DOCTYPE html PUBLIC": true,
+		"<script>location='/login'</script>":                       true,
+		"<!-- without end":                                         true,
+		"<?xml version=\"1.0\"?><xml><status>error":                false,
+		"<?xml without end":                                        false,
+		`{"errorCode":403,"errorMessage":"<html>"}`:                false,
+		"未授权": false,
+		"":    false,
+	} {
+		c, base := newTest(t, Options{}, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, body)
+		})
+		_, err := get(t.Context(), c, base)
+		if status, ok := errors.AsType[*StatusError](err); !ok || status.WebPage() != want {
+			t.Errorf("%q: got %v, want a web page %v", body, err, want)
+		}
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // Decode decodes a row that is an object into the struct dst, whose fields are
 // of the types of this package or pointers to them, for which null is nil. Of
 // a name given twice, the last value counts. Text that is not UTF-8 is mended
-// with U+FFFD. Its error names the field and not the value.
+// with U+FFFD. Its error names the field, cut, and not the value.
 func Decode(raw []byte, dst any) error {
 	if kind := jsontext.Value(raw).Kind(); kind != jsontext.KindBeginObject {
 		return fmt.Errorf("the row is a JSON %s, not an object", kind)
@@ -28,7 +28,7 @@ func Decode(raw []byte, dst any) error {
 	if e, ok := errors.AsType[fieldError](err); ok {
 		reason = e
 	}
-	return fmt.Errorf("field %q %w", semantic.JSONPointer.LastToken(), reason)
+	return fmt.Errorf("field %.100q %w", semantic.JSONPointer.LastToken(), reason)
 }
 
 // fieldError is why a field cannot be decoded; it continues "field …".

@@ -4,7 +4,6 @@
 package jsonrows
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -21,14 +20,12 @@ const (
 	bom        = "\xef\xbb\xbf"
 )
 
-// errLimit says that the value being read is larger than allowed.
-var errLimit = errors.New("value too large")
-
 // Row is one element of the array.
 type Row struct {
-	Raw    []byte // valid until the next row is asked for; only the beginning when Size is larger
-	Size   int64  // bytes of the whole row
-	SHA256 string // hex, of the whole row; set only when Raw is its beginning
+	Raw     []byte // valid until the next row is asked for; only the beginning when Size is larger
+	Size    int64  // bytes of the whole row
+	SHA256  string // hex, of the whole row; set only for one that was skipped
+	TooDeep bool   // whether it was skipped because it nests deeper than can be read
 }
 
 // Found says what the member with the rows was.
@@ -43,7 +40,7 @@ const (
 
 // Reader reads one answer.
 type Reader struct {
-	in     *bufio.Reader
+	in     *input
 	dec    *jsontext.Decoder
 	limit  *limited
 	member string
@@ -55,9 +52,10 @@ type Reader struct {
 
 // New returns a reader of the answer r whose rows are in the array member of
 // the outermost object. A row longer than maxRow bytes is skipped: of it, the
-// beginning, the size and the hash remain, and it is not checked to be JSON.
+// beginning, the size and the hash remain, and it is not checked to be JSON. So
+// is a row that nests deeper than about 10,000 levels.
 func New(r io.Reader, member string, maxRow int) *Reader {
-	in := bufio.NewReaderSize(r, 32<<10)
+	in := &input{r: r}
 	limit := &limited{r: in}
 	opts := []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 	return &Reader{
@@ -90,9 +88,7 @@ func (r *Reader) Rows() iter.Seq2[Row, error] {
 var errStop = errors.New("stopped")
 
 func (r *Reader) answer(yield func(Row) bool) error {
-	if head, err := r.in.Peek(len(bom)); err == nil && string(head) == bom {
-		_, _ = r.in.Discard(len(bom))
-	}
+	r.in.skip(bom)
 	r.limit.allow(maxScalar)
 	if kind := r.dec.PeekKind(); kind != jsontext.KindBeginObject && kind != jsontext.KindInvalid {
 		return fmt.Errorf("it is a JSON %s, not an object", kind)
@@ -196,6 +192,10 @@ func (r *Reader) row() (Row, error) {
 	switch {
 	case errors.Is(err, errLimit):
 		return r.skip()
+	case tooDeep(err):
+		row, err := r.skip()
+		row.TooDeep = true
+		return row, err
 	case err != nil:
 		return Row{}, err
 	case len(raw) > r.maxRow:
@@ -204,55 +204,11 @@ func (r *Reader) row() (Row, error) {
 	return Row{Raw: raw, Size: int64(len(raw))}, nil
 }
 
-// skip reads past the row that begins in the decoder's buffer, which it fills,
-// and lets the decoder go on behind it.
-func (r *Reader) skip() (Row, error) {
-	begun := r.dec.UnreadBuffer()
-	begun = begun[leading(begun):]
-	s := newSkipper(begun)
-	for !s.done() {
-		if _, err := r.in.Peek(1); err != nil {
-			return Row{}, unexpected(err)
-		}
-		part, _ := r.in.Peek(r.in.Buffered())
-		_, _ = r.in.Discard(s.feed(part))
-	}
-	// An object with an array with one element puts the decoder in the same state.
-	r.limit.r = io.MultiReader(strings.NewReader(`{"":[0`), r.in)
-	r.limit.given = 0
-	r.dec.Reset(r.limit, r.dec.Options())
-	r.allow(maxScalar)
-	for range 4 {
-		if _, err := r.dec.ReadToken(); err != nil {
-			return Row{}, err
-		}
-	}
-	return s.row(), nil
-}
-
 // allow lets the decoder read n bytes beyond what it has handed out.
 func (r *Reader) allow(n int) { r.limit.allow(r.dec.InputOffset() + int64(n)) }
 
 // leading counts the comma and spaces at the beginning of b.
 func leading(b []byte) int { return len(b) - len(bytes.TrimLeft(b, ", \t\r\n")) }
-
-// limited is a reader that stops with errLimit.
-type limited struct {
-	r     io.Reader
-	given int64 // bytes read
-	until int64 // bytes that may be read
-}
-
-func (l *limited) allow(until int64) { l.until = until }
-
-func (l *limited) Read(p []byte) (int, error) {
-	if l.given >= l.until {
-		return 0, errLimit
-	}
-	n, err := l.r.Read(p[:min(int64(len(p)), l.until-l.given)])
-	l.given += int64(n)
-	return n, err
-}
 
 // cut makes the end of the input an error: inside an answer it always is one.
 func cut(err error) error {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"connector/internal/fault"
 	"connector/schema"
 )
 
@@ -161,6 +162,50 @@ func TestTooLarge(t *testing.T) {
 		if _, err := read(New(strings.NewReader(in), "items", limit)); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("cut in a large row: got %v, want unexpected EOF", err)
 		}
+	}
+}
+
+// TestTooDeep checks rows around the deepest level that can be read: those
+// below it are skipped, and their neighbours are whole.
+func TestTooDeep(t *testing.T) {
+	nest := func(open, end string, levels int) string {
+		return strings.Repeat(open, levels) + `"]}"` + strings.Repeat(end, levels)
+	}
+	skipped := 0
+	for levels := maxDepth - 4; levels < maxDepth+3; levels++ {
+		for i, deep := range []string{nest("[", "]", levels), nest(`{"":`, "}", levels), nest(`{"a/b~":`, "}", levels), nest("[", "]", 4*levels)} {
+			in := `{"items":[{"n":1}, ` + deep + `,` + deep + ` , {"n":2},` + deep + `],"end":"yes"}`
+			r := New(iotest.HalfReader(strings.NewReader(in)), "items", 600<<10)
+			var got []Row
+			for row, err := range r.Rows() {
+				if err != nil {
+					t.Fatalf("%d levels, kind %d: %.300v", levels, i, err)
+				}
+				row.Raw = bytes.Clone(row.Raw)
+				got = append(got, row)
+			}
+			if len(got) != 5 || string(got[0].Raw) != `{"n":1}` || string(got[3].Raw) != `{"n":2}` || r.Members()["end"] != "yes" {
+				t.Fatalf("%d levels, kind %d: got %d rows, members %v", levels, i, len(got), r.Members())
+			}
+			for _, row := range []Row{got[1], got[2], got[4]} {
+				if !strings.HasPrefix(deep, string(row.Raw)) || row.Size != int64(len(deep)) || row.TooDeep != (row.SHA256 != "") {
+					t.Errorf("%d levels, kind %d: got %d of %d bytes, want %d", levels, i, len(row.Raw), row.Size, len(deep))
+				}
+				if !row.TooDeep {
+					continue
+				}
+				skipped++
+				if class, _ := fault.Class(row.Record("X").Fault); class != "decode" || row.SHA256 != Sum([]byte(deep)) {
+					t.Errorf("%d levels, kind %d: got class %q, hash %q", levels, i, class, row.SHA256)
+				}
+			}
+		}
+	}
+	if want := 3 * (7 + 3*4); skipped != want { // the outermost object and the array are two levels
+		t.Errorf("got %d rows skipped, want %d", skipped, want)
+	}
+	if _, err := read(New(strings.NewReader(`{"x":`+nest("[", "]", 2*maxDepth)+`}`), "items", 1<<20)); err == nil || len(err.Error()) > 300 {
+		t.Errorf("a member too deep: got %.500v, want a short error", err)
 	}
 }
 

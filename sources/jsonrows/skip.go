@@ -3,10 +3,67 @@ package jsonrows
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"hash"
+	"io"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"connector/schema"
 )
+
+const (
+	maxDepth  = 10_000   // levels that jsontext reads
+	skipBytes = 32 << 10 // read at a time of a row that is skipped
+)
+
+// tooDeep reports whether err is about a value below the deepest level that
+// can be read; jsontext has no error of its own for that.
+func tooDeep(err error) bool {
+	e, ok := errors.AsType[*jsontext.SyntacticError](err)
+	return ok && strings.Count(string(e.JSONPointer), "/") >= maxDepth
+}
+
+// skip reads past the row that begins in the decoder's buffer and lets the
+// decoder go on behind it.
+func (r *Reader) skip() (Row, error) {
+	begun := r.dec.UnreadBuffer()
+	begun = begun[leading(begun):]
+	s := &skipper{hash: sha256.New()}
+	rest := begun[s.feed(begun):]
+	if !s.ended {
+		var err error
+		if rest, err = r.skipRest(s); err != nil {
+			return Row{}, err
+		}
+	}
+	// An object with an array with one element puts the decoder in the same state.
+	r.in.unread([]byte(`{"":[0`), rest)
+	r.limit.given = 0
+	r.dec.Reset(r.limit, r.dec.Options())
+	r.allow(maxScalar)
+	for range 4 {
+		if _, err := r.dec.ReadToken(); err != nil {
+			return Row{}, err
+		}
+	}
+	return s.row(), nil
+}
+
+// skipRest feeds s from the input and returns what it read beyond the row.
+func (r *Reader) skipRest(s *skipper) ([]byte, error) {
+	part := make([]byte, skipBytes)
+	for {
+		n, err := io.ReadAtLeast(r.in, part, 1)
+		if err != nil {
+			return nil, unexpected(err)
+		}
+		if used := s.feed(part[:n]); s.ended {
+			return part[used:n], nil
+		}
+	}
+}
 
 // cutRow returns raw with only its beginning kept.
 func cutRow(raw []byte) Row {
@@ -25,15 +82,6 @@ type skipper struct {
 	escaped bool
 	ended   bool
 }
-
-// newSkipper returns a skipper that has consumed begun.
-func newSkipper(begun []byte) *skipper {
-	s := &skipper{hash: sha256.New()}
-	s.feed(begun)
-	return s
-}
-
-func (s *skipper) done() bool { return s.ended }
 
 // feed consumes the part of the value that is in b and returns its length.
 func (s *skipper) feed(b []byte) int {

@@ -57,14 +57,12 @@ func (s *Source) check(q query, a answer, records []sources.Record) (full bool, 
 	if id := strings.TrimSpace(m["appid"]); id != "" && id != s.cfg.AppID {
 		return false, fmt.Errorf("%w: asked for appid %s, got %s", scan.ErrOther, s.cfg.AppID, s.client.Snippet(id))
 	}
-	e := readEcho(m)
-	if e.count > 0 && a.Found() != jsonrows.Array {
-		return false, fmt.Errorf("the answer counts %d rows and has none", e.count)
-	}
-	if full, err = s.checkEcho(q, e, len(records)); err != nil {
+	if err := s.checkDates(q, m); err != nil {
 		return false, err
 	}
-	s.checkDates(q, m)
+	if full, err = s.checkEcho(q, readEcho(m), len(records)); err != nil {
+		return false, err
+	}
 	for _, r := range records {
 		if err := s.inside(q, r); err != nil {
 			return false, err
@@ -90,17 +88,18 @@ func readEcho(members map[string]string) echo {
 
 // checkEcho compares the echo with the request and the n rows of the page.
 // Whether count is that of the page or of all pages is not documented: it may
-// say that there are more rows, never that there are no more.
+// say that there are more rows, never that there are no more. Without rows,
+// the API may leave out the list and the count.
 func (s *Source) checkEcho(q query, e echo, n int) (full bool, err error) {
-	if n == 0 {
-		return false, nil
-	}
 	before := q.offset * q.rows
 	switch {
-	case n > q.rows,
-		n == defaultRows && q.rows != defaultRows && e.count > before+n,
+	case n == 0 && e.count > before:
+		return false, fmt.Errorf("the answer counts %d rows and has none", e.count)
+	case n == 0:
+		return false, nil
+	case n == defaultRows && q.rows != defaultRows && e.count > before+n,
 		q.offset > 0 && e.start == q.offset*defaultRows+1 && e.start != before+1:
-		return false, fmt.Errorf("%w: asked for %d, got %d; set %s to a number it takes (10 to 1000)", ErrRows, q.rows, n, s.variable("ROWS"))
+		return false, s.refusedRows(q, n)
 	case e.start >= 0 && e.start != before+1:
 		return false, fmt.Errorf("%w: asked for rows from %d, got them from %d", scan.ErrOther, before+1, e.start)
 	case e.start >= 0 && e.end >= 0 && e.end-e.start+1 != n, e.count >= 0 && e.count < n:
@@ -113,16 +112,9 @@ func (s *Source) checkEcho(q query, e echo, n int) (full bool, err error) {
 	return n == q.rows || e.count > before+n, nil
 }
 
-// checkDates warns when the answer repeats other dates than those asked for:
-// what the API repeats is not documented, and its own example is of no help.
-func (s *Source) checkDates(q query, members map[string]string) {
-	for name, asked := range map[string]time.Time{"start_date": q.span.From, "end_date": q.span.To} {
-		local := strings.TrimSpace(members[name])
-		if local == "" || asked.In(s.cfg.TimeZone.Location).Format(time.DateTime) == local {
-			continue
-		}
-		s.warn("the answer repeats another "+name+" than asked for", "asked", asked.UTC(), "repeated", s.client.Snippet(local), "zone", s.cfg.TimeZone.String())
-	}
+// refusedRows says that an answer has n rows, another number than q asks for.
+func (s *Source) refusedRows(q query, n int) error {
+	return fmt.Errorf("%w: asked for %d, got %d; set %s to a number it takes (10 to 1000)", ErrRows, q.rows, n, s.variable("ROWS"))
 }
 
 // inside checks that a row lies in the requested span, give or take a second.
@@ -177,12 +169,9 @@ func (s *Source) apiError(code, msg string) error {
 	if known, ok := fatalCodes[code]; ok {
 		return fault.Fatal(fmt.Errorf("%w: %s", err, known.what), fmt.Sprintf(known.remedy, s.variable(known.about)))
 	}
-	switch code {
-	case "151", "152":
-		s.stampEach.Store(true)
-		return fmt.Errorf("%w: the time of the signature is wrong; the next one takes it from the timestamp service", err)
-	case "115":
-		return fault.Throttled(0, err)
+	if code == "151" || code == "152" {
+		s.client.Clock().IgnoreDate()
+		return fmt.Errorf("%w: the time of the signature is wrong; from now on it comes from the timestamp service alone", err)
 	}
 	return err
 }

@@ -1,11 +1,8 @@
 package submail
 
 import (
-	"errors"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"connector/sources"
 	"connector/sources/jsonrows"
@@ -53,11 +50,11 @@ func (s *Source) record(q query, row jsonrows.Row) sources.Record {
 		return jsonrows.Reject(r, "decode", k.SendID.Trimmed(), err)
 	}
 	r.Created = created
-	if k.SendID.Trimmed() == "" {
-		return jsonrows.Reject(r, "no_id", "", errors.New("the row has no sendID"))
+	if r = jsonrows.Identify(r, "sendID", k.SendID.Trimmed()); r.Fault != nil {
+		return r
 	}
 	status := statusOf(k.ResultStatus)
-	r.ID, r.Print, r.Rank = k.SendID.Trimmed(), k.print(), rank(status)
+	r.Print, r.Rank = k.print(), rank(status)
 	r.Terminal = status == statusDelivered || status == statusDropped
 	return r
 }
@@ -90,39 +87,4 @@ func (k *keys) print() string {
 		credit = strconv.FormatFloat(n, 'f', -1, 64)
 	}
 	return jsonrows.Sum([]byte(strings.Join([]string{statusOf(k.ResultStatus), sent, credit}, "\x00")))
-}
-
-// errTime says that send_date cannot be read.
-var errTime = errors.New(`field "send_date" is no time such as 2006-01-02 15:04:05`)
-
-// instants returns the times, ascending, that local may stand for in zone:
-// two where clocks were turned back. A time that clocks skipped counts by the
-// offset before.
-func instants(local string, zone *time.Location) ([]time.Time, error) {
-	wall, err := time.Parse(time.DateTime, local)
-	if err != nil || wall.Year() < 1970 || wall.Year() > 9998 {
-		return nil, errTime
-	}
-	var times []time.Time
-	for _, near := range []time.Duration{-26 * time.Hour, 26 * time.Hour} {
-		_, offset := wall.Add(near).In(zone).Zone()
-		times = append(times, wall.Add(-time.Duration(offset)*time.Second))
-	}
-	skipped := times[0]
-	times = slices.DeleteFunc(times, func(at time.Time) bool { return at.In(zone).Format(time.DateTime) != wall.Format(time.DateTime) })
-	if len(times) == 0 {
-		return []time.Time{skipped}, nil
-	}
-	slices.SortFunc(times, time.Time.Compare)
-	return slices.CompactFunc(times, time.Time.Equal), nil
-}
-
-// within returns the time that local stands for, the first in span if there
-// is a choice.
-func within(local string, zone *time.Location, span sources.Span) (time.Time, error) {
-	times, err := instants(local, zone)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return times[max(0, slices.IndexFunc(times, span.Contains))], nil
 }

@@ -45,7 +45,7 @@ func TestMatrix(t *testing.T) {
 	gone.Close()
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }))
 	t.Cleanup(broken.Close)
-	sim := simulator()
+	sim := simulator(time.Second)
 	good := serve(t, sim)
 	span := sources.Span{From: noon.Add(-time.Hour), To: noon.Add(-59 * time.Minute)}
 	for name, hosts := range map[string][2]string{"main": {good, gone.URL}, "main unreachable": {gone.URL, good}, "main broken": {broken.URL, good}} {
@@ -107,14 +107,15 @@ func TestFilters(t *testing.T) {
 	}
 }
 
-// TestMinInterval checks that requests keep their distance across both hosts, and that the signature is made after the wait.
+// TestMinInterval checks that requests keep their distance on the wire across both hosts, however long the timestamp service
+// takes, and that the signature is made after the wait.
 func TestMinInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, sim := inBubble(t, apisim.SubmailConfig{}, func(c *Config) { c.MinInterval = time.Minute })
 		var calls []time.Time
 		sim.Faults.Hook(func(r *http.Request) apisim.Fault {
 			if !strings.HasPrefix(r.URL.Path, logPath) {
-				return apisim.Fault{}
+				return apisim.Fault{Kind: apisim.Slow, Delay: 2 * time.Second, After: 1 << 20}
 			}
 			if calls = append(calls, time.Now()); len(calls) == 2 {
 				return apisim.Fault{Kind: apisim.HTTPStatus, Status: 500}
@@ -160,17 +161,25 @@ func TestFailover(t *testing.T) {
 	})
 }
 
-// TestClockOff checks that the clock of the log's answers, when it is not that of the signatures, costs one refused request.
+// TestClockOff checks that the clock of the log's answers, when it is not that of the signatures, costs one refused request, and
+// that nothing is learned from it afterwards.
 func TestClockOff(t *testing.T) {
-	var refused, accepted atomic.Int32
+	for _, off := range []time.Duration{-time.Hour, time.Hour} {
+		t.Run(off.String(), func(t *testing.T) { clockOff(t, off) })
+	}
+}
+
+func clockOff(t *testing.T, off time.Duration) {
+	var refused, accepted, stamps atomic.Int32
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
+		w.Header().Set("Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
 		if r.URL.Path == stampPath {
+			stamps.Add(1)
 			fmt.Fprintf(w, `{"timestamp":"%d"}`, time.Now().Unix())
 			return
 		}
 		var sec int64
-		if _, _ = fmt.Sscan(r.FormValue("timestamp"), &sec); time.Now().Unix()-sec > 6 {
+		if _, _ = fmt.Sscan(r.FormValue("timestamp"), &sec); (time.Duration(time.Now().Unix()-sec) * time.Second).Abs() > 6*time.Second {
 			refused.Add(1)
 			fmt.Fprint(w, `{"status":"error","code":152,"msg":"Invalid timestamp"}`)
 			return
@@ -189,6 +198,10 @@ func TestClockOff(t *testing.T) {
 	}
 	if len(errs) != 1 || fault.IsFatal(errs[0]) || refused.Load() != 1 || accepted.Load() != 4 {
 		t.Errorf("got %d accepted, %d refused, errors %v, want 4 and 1, a transient one", accepted.Load(), refused.Load(), errs)
+	}
+	now, err := s.Now(t.Context())
+	if ahead := time.Until(now); err != nil || ahead > 0 || ahead < -2*time.Second || stamps.Load() != 2 {
+		t.Errorf("got %v ahead after %d timestamps, %v, want the provider's time after 2", ahead, stamps.Load(), err)
 	}
 }
 

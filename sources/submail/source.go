@@ -4,13 +4,11 @@ package submail
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -28,8 +26,6 @@ const (
 	streamName = "sms"
 	tick       = time.Second
 	maxWindow  = 24 * time.Hour
-	minRows    = 10       // the API takes 10 to 1000 rows a page
-	maxPage    = 16 << 20 // bytes of the rows of a page, above which the next pages ask for fewer
 )
 
 // Source reads one account.
@@ -40,9 +36,9 @@ type Source struct {
 	hosts   *hosts
 	log     *slog.Logger
 
-	rows      atomic.Int64 // rows a page, lowered when pages are too large
-	stampEach atomic.Bool  // whether each signature takes its time from the timestamp service
-	warned    sync.Map     // what has been warned of
+	size    *pageSize
+	repeats repeats  // what the dates in answers mean
+	warned  sync.Map // what has been warned of
 }
 
 // New returns the source of an account; cfg is valid. It sends nothing yet.
@@ -59,8 +55,8 @@ func New(account string, cfg Config, opts httpx.Options) (*Source, error) {
 	s := &Source{
 		account: account, cfg: cfg, client: httpx.New(opts, nil, cfg.AppKey),
 		hosts: &hosts{urls: cfg.BaseURLs()}, log: opts.Logger,
+		size: newPageSize(cfg.Rows),
 	}
-	s.rows.Store(int64(cfg.Rows))
 	return s, nil
 }
 
@@ -87,32 +83,29 @@ func (s *Source) filters() string {
 	return jsonrows.Sum([]byte(strings.Join(given, "\x00")))
 }
 
-// Now returns the provider's time by the Date of its latest answer. Without
-// one of the last 10 minutes it asks the timestamp service, which does not
-// count as a request of the account.
-func (s *Source) Now(ctx context.Context) (time.Time, error) {
-	if now, ok := s.client.Clock().Now(); ok {
-		return now, nil
-	}
-	var errs []error
-	for _, base := range s.hosts.order() {
-		err := s.stamp(ctx, base)
-		if now, ok := s.client.Clock().Now(); ok {
-			return now, nil
-		}
-		errs = append(errs, err)
-	}
-	return time.Time{}, fmt.Errorf("asking for the provider's time: %w", errors.Join(errs...))
-}
-
 // Scan reads window page by page in ascending order; each request reaches a
 // second further on each side. It checks every page before it counts.
 func (s *Source) Scan(ctx context.Context, _ sources.Stream, window sources.Span) iter.Seq2[sources.Chunk, error] {
-	rows := int(s.rows.Load())
-	return scan.Keyset(ctx, window, tick, func(ctx context.Context, span sources.Span, offset int) (scan.Page, error) {
+	rows := s.size.get()
+	page := func(ctx context.Context, span sources.Span, offset int) (scan.Page, error) {
 		ask := query{span: sources.Span{From: span.From.Add(-tick), To: span.To.Add(tick)}, rows: rows, offset: offset}
 		return s.page(ctx, ask)
-	})
+	}
+	if window.Empty() {
+		return scan.Keyset(ctx, window, tick, page)
+	}
+	return func(yield func(sources.Chunk, error) bool) {
+		for _, piece := range pieces(window, s.cfg.TimeZone.Location) {
+			for chunk, err := range scan.Keyset(ctx, piece, tick, page) {
+				if err == nil {
+					chunk.Proven.From = window.From
+				}
+				if !yield(chunk, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
 }
 
 // page reads one page.
@@ -125,21 +118,34 @@ func (s *Source) page(ctx context.Context, q query) (scan.Page, error) {
 
 	a := s.answer(resp.Body)
 	var page scan.Page
-	size := 0
+	bytes := 0
 	for row, err := range a.Rows() {
 		if err != nil {
 			return scan.Page{}, s.unreadable(err)
 		}
 		page.Records = append(page.Records, s.record(q, row))
-		if size += len(row.Raw); size > maxPage && q.rows > minRows {
-			fewer := max(minRows, q.rows/2)
-			s.rows.Store(int64(fewer))
-			return scan.Page{}, fmt.Errorf("%d rows have more than %d bytes; the next pages ask for %d", len(page.Records), maxPage, fewer)
+		bytes += len(row.Raw)
+		if err := s.checkSize(q, len(page.Records), bytes); err != nil {
+			return scan.Page{}, err
 		}
 	}
 	page.Full, err = s.check(q, a, page.Records)
 	if err != nil {
 		return scan.Page{}, err
 	}
+	s.size.fits(bytes)
 	return page, nil
+}
+
+// checkSize bounds the rows of a page that were read so far.
+func (s *Source) checkSize(q query, n, bytes int) error {
+	switch {
+	case n > q.rows:
+		return s.refusedRows(q, n)
+	case q.rows > minRows && bytes > maxPage:
+		return fmt.Errorf("%d rows have more than %d bytes; the next pages ask for %d", n, maxPage, s.size.tooLarge(q.rows))
+	case bytes > maxMinPage:
+		return fmt.Errorf("%d rows have more than %d bytes; set %s lower, then larger rows become dead letters", n, maxMinPage, s.variable("MAX_ROW_BYTES"))
+	}
+	return nil
 }

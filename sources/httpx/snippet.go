@@ -1,0 +1,31 @@
+package httpx
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	maxSnippet = 200      // bytes of a body in an error's text
+	ellipsis   = "\u2026" // marks a cut snippet
+)
+
+// snippet returns the beginning of an answer as one short line of plain text.
+func (r redactor) snippet(body []byte) string {
+	plain := strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) || unicode.IsSpace(c) {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(string(body), "\uFFFD"))
+	plain = r.text(strings.Join(strings.Fields(plain), " "))
+	if len(plain) <= maxSnippet {
+		return plain
+	}
+	cut := maxSnippet - len(ellipsis)
+	for !utf8.RuneStart(plain[cut]) {
+		cut--
+	}
+	return plain[:cut] + ellipsis
+}

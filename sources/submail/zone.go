@@ -1,0 +1,66 @@
+package submail
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"connector/sources"
+)
+
+// errTime says that send_date cannot be read.
+var errTime = errors.New(`field "send_date" is no time such as 2006-01-02 15:04:05`)
+
+// instants returns the times, ascending, that local may stand for in zone:
+// two where clocks were turned back. A time that clocks skipped counts by the
+// offset before.
+func instants(local string, zone *time.Location) ([]time.Time, error) {
+	wall, err := time.Parse(time.DateTime, local)
+	if err != nil || wall.Year() < 1970 || wall.Year() > 9998 {
+		return nil, errTime
+	}
+	var times []time.Time
+	for _, near := range []time.Duration{-26 * time.Hour, 26 * time.Hour} {
+		_, offset := wall.Add(near).In(zone).Zone()
+		times = append(times, wall.Add(-time.Duration(offset)*time.Second))
+	}
+	skipped := times[0]
+	times = slices.DeleteFunc(times, func(at time.Time) bool { return at.In(zone).Format(time.DateTime) != wall.Format(time.DateTime) })
+	if len(times) == 0 {
+		return []time.Time{skipped}, nil
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	return slices.CompactFunc(times, time.Time.Equal), nil
+}
+
+// within returns the time that local stands for, the first in span if there
+// is a choice.
+func within(local string, zone *time.Location, span sources.Span) (time.Time, error) {
+	times, err := instants(local, zone)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return times[max(0, slices.IndexFunc(times, span.Contains))], nil
+}
+
+// pieces cuts window where the clocks of zone change, so that no request of a
+// piece, which reaches a tick further on each side, holds two times with the
+// same local time: what lies so near to a change is a piece of its own.
+func pieces(window sources.Span, zone *time.Location) []sources.Span {
+	var all []sources.Span
+	from := window.From
+	for !from.After(window.To) {
+		piece := sources.Span{From: from, To: window.To}
+		_, change := from.Add(-tick).In(zone).ZoneBounds()
+		switch near := change.Add(-tick); {
+		case change.IsZero() || near.After(window.To):
+		case from.Before(near):
+			piece.To = near.Add(-tick)
+		case change.Before(window.To):
+			piece.To = change
+		}
+		all = append(all, piece)
+		from = piece.To.Add(tick)
+	}
+	return all
+}
