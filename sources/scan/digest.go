@@ -1,0 +1,135 @@
+package scan
+
+import (
+	"errors"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"connector/sources"
+)
+
+// maxDigest is the number of rows after which an answer is read no further.
+const maxDigest = 1 << 18
+
+// errOver says that an answer has more than maxDigest rows.
+var errOver = errors.New("the answer is too long to be compared")
+
+// idSeed seeds the hashes of ids.
+var idSeed = maphash.MakeSeed()
+
+// digest is what is kept of an answer to compare it and to cut its span.
+type digest struct {
+	size
+	span    sources.Span
+	tick    time.Duration
+	over    bool       // whether it was not read to its end
+	ids     []uint64   // hashes, sorted
+	ticks   [2][]int64 // of the rows, by each time that may be the API's, from the beginning of the span
+	outside [2]bool    // which times cannot be what the API selects by
+}
+
+func newDigest(span sources.Span, tick time.Duration, outside [2]bool) *digest {
+	return &digest{span: span, tick: tick, outside: outside}
+}
+
+func (d *digest) add(r Row) error {
+	if d.rows == maxDigest {
+		d.over = true
+		return errOver
+	}
+	d.rows++
+	d.bytes += r.Size
+	d.ids = append(d.ids, maphash.String(idSeed, r.ID))
+	last := int64(d.span.To.Sub(d.span.From) / d.tick)
+	for i, at := range r.times() {
+		switch {
+		case d.outside[i] || at.IsZero():
+		case !near(at, d.span, d.tick):
+			d.outside[i], d.ticks[i] = true, nil
+		default:
+			tick := int64(at.Sub(d.span.From) / d.tick)
+			d.ticks[i] = append(d.ticks[i], min(max(tick, 0), last))
+		}
+	}
+	return nil
+}
+
+// finish is called after the last row.
+func (d *digest) finish() {
+	slices.Sort(d.ids)
+	for _, ticks := range d.ticks {
+		slices.Sort(ticks)
+	}
+}
+
+// holds reports whether every row of the parts is in d.
+func (d *digest) holds(parts ...*digest) bool {
+	for _, part := range parts {
+		rest := d.ids
+		for _, id := range part.ids {
+			i, found := slices.BinarySearch(rest, id)
+			if !found {
+				return false
+			}
+			rest = rest[i:]
+		}
+	}
+	return !d.over
+}
+
+// cut returns the last tick of the first of two parts of the span, which has
+// two ticks or more: the median time by the given field, or the middle.
+func (d *digest) cut(field int) time.Time {
+	last := int64(d.span.To.Sub(d.span.From) / d.tick)
+	at := last / 2
+	if ticks := d.ticks[field]; len(ticks) > 0 {
+		at = median(ticks)
+	}
+	return d.span.From.Add(time.Duration(min(max(at, 0), last-1)) * d.tick)
+}
+
+// Memory is what [Split] remembers of the answers of one stream, from scan to
+// scan and in memory only: a new process learns it again at the cost of a few
+// requests. The zero value knows nothing. It is safe for concurrent use.
+type Memory struct {
+	mu      sync.Mutex
+	largest size    // the most rows, and the most bytes, of a proven answer
+	outside [2]bool // which times of a row lay outside the span asked for
+}
+
+func (m *Memory) proven() size {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.largest
+}
+
+func (m *Memory) learn(s size) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.largest = m.largest.max(s)
+}
+
+func (m *Memory) ruledOut() [2]bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.outside
+}
+
+func (m *Memory) ruleOut(outside [2]bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range outside {
+		m.outside[i] = m.outside[i] || outside[i]
+	}
+}
+
+// field returns the index of the time the API selects by, as far as known.
+func (m *Memory) field() int {
+	outside := m.ruledOut()
+	if outside[0] && !outside[1] {
+		return 1
+	}
+	return 0
+}
