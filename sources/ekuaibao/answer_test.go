@@ -2,7 +2,6 @@ package ekuaibao
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -33,6 +32,7 @@ func TestAnswers(t *testing.T) {
 		{"nothing", ``, 200, "unexpected EOF", io.ErrUnexpectedEOF, false},
 		{"cut", `{"items":[{"id":"1","createTime":1505372614157},`, 200, "unexpected EOF", io.ErrUnexpectedEOF, false},
 		{"code and msg", `{"code":500,"msg":"系统错误 canary:dynamic_token","data":null,"traceId":"x"}`, 200, `error code 500: "系统错误 ****"`, nil, false},
+		{"inner 401 behind rows", row(``)[:len(row(``))-1] + `,"errorCode":401}`, 200, "rows and refuses the access token", errTwice, false},
 		{"errorCode behind the rows", `{"items":[],"errorCode":"E1","errorMessage":"later"}`, 200, `error code E1: "later"`, nil, false},
 		{"inner 403", `{"errorCode":403,"errorMessage":"未授权"}`, 200, "HQ_APP_KEY and HQ_APP_SECURITY", nil, true},
 		{"inner 401 in a 400", `{"errorCode":"401","errorMessage":"x"}`, 400, "HQ_APP_KEY and HQ_APP_SECURITY", nil, true},
@@ -58,9 +58,9 @@ func TestAnswers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := answers(t, func(w http.ResponseWriter, _ *http.Request) {
+			s := answers(t, func(w http.ResponseWriter, r *http.Request) {
 				w.WriteHeader(tt.status)
-				fmt.Fprint(w, tt.body)
+				text(tt.body)(w, r)
 			})
 			s.tokens.wait = 0
 			_, proven, err := read(t.Context(), s, flow(s), window)

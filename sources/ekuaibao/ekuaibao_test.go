@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -83,8 +84,17 @@ func answers(t *testing.T, h http.HandlerFunc) *Source {
 	return newSource(t, settings(srv.URL), httpx.Options{})
 }
 
+// text answers every request with body, but those for a part of window with no rows.
 func text(body string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
+	return func(w http.ResponseWriter, r *http.Request) {
+		from, _ := strconv.ParseInt(r.FormValue("startDate"), 10, 64)
+		to, err := strconv.ParseInt(r.FormValue("endDate"), 10, 64)
+		if err == nil && to-from < window.To.Sub(window.From).Milliseconds()+2 {
+			fmt.Fprint(w, `{"items":[]}`)
+			return
+		}
+		fmt.Fprint(w, body)
+	}
 }
 
 // leaks reports whether text holds a secret of these tests.

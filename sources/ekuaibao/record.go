@@ -34,9 +34,13 @@ type keys struct {
 
 // record makes a record of a row of the answer to q. Its error says that the
 // answer fails a check; a row that can be no event is a record with a fault.
-func (s *Source) record(q query, row jsonrows.Row) (sources.Record, error) {
+func (s *Source) record(q query, row jsonrows.Row) (scan.Row, error) {
 	r, k := s.decode(row)
-	return r, s.check(q, k)
+	updated, err := instant("updateTime", k.UpdateTime)
+	if err != nil {
+		updated = time.Time{} // the row may be an event all the same
+	}
+	return scan.Row{Record: r, Other: updated}, s.check(q, k)
 }
 
 // decode reads a row; keys that cannot be read are absent.

@@ -229,7 +229,7 @@ func FuzzRecord(f *testing.F) {
 		if r.ID == "" || len(r.ID) > jsonrows.MaxID || r.Print == "" {
 			t.Fatalf("got %+v", r)
 		}
-		e, err := s.Normalize(flow(s), r)
+		e, err := s.Normalize(flow(s), r.Record)
 		if err != nil {
 			if _, ok := fault.Class(err); !ok {
 				t.Fatalf("got an unmarked error: %v", err)

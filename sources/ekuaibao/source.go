@@ -42,7 +42,8 @@ type Source struct {
 	tokens  *tokens
 
 	mu          sync.Mutex
-	corporation string // "" until seen
+	corporation string                  // "" until seen
+	answered    map[string]*scan.Memory // by stream
 }
 
 // New returns the source of an account; cfg is valid. It sends nothing yet.
@@ -54,7 +55,7 @@ func New(account string, cfg Config, opts httpx.Options) (*Source, error) {
 		opts.Limiter = rate.NewLimiter(rate.Limit(cfg.Rate), 1)
 	}
 	client := httpx.New(opts, []string{"accessToken"}, cfg.AppKey, cfg.AppSecurity, cfg.AccessToken)
-	s := &Source{account: account, cfg: cfg, client: client}
+	s := &Source{account: account, cfg: cfg, client: client, answered: map[string]*scan.Memory{}}
 	s.tokens = newTokens(client, cfg, s.variable)
 	return s, nil
 }
@@ -90,24 +91,33 @@ func (s *Source) Now(ctx context.Context) (time.Time, error) {
 	return now, nil
 }
 
-// Scan reads window in one request, which reaches a millisecond further on
-// each side. It checks every row, and proves the window when the answer is
-// complete.
+// Scan reads window in one request if its answer is certainly whole, else in
+// several; see [scan.Split]. Each reaches a millisecond further on each side.
+// It checks every row.
 func (s *Source) Scan(ctx context.Context, st sources.Stream, window sources.Span) iter.Seq2[sources.Chunk, error] {
-	return scan.Run(window, tick, func(c *scan.Chunks) error {
-		ask := query{stream: st.Name, span: sources.Span{From: window.From.Add(-tick), To: window.To.Add(tick)}}
-		err := s.rows(ctx, ask, func(row jsonrows.Row) error {
+	answer := func(ctx context.Context, span sources.Span, take func(scan.Row) error) error {
+		ask := query{stream: st.Name, span: sources.Span{From: span.From.Add(-tick), To: span.To.Add(tick)}}
+		return s.rows(ctx, ask, func(row jsonrows.Row) error {
 			r, err := s.record(ask, row)
 			if err != nil {
 				return err
 			}
-			return c.Add(r)
+			return take(r)
 		})
-		if err != nil {
-			return err
-		}
-		return c.Prove(window.To)
-	})
+	}
+	return scan.Split(ctx, window, tick, s.memory(st.Name), answer)
+}
+
+// memory returns what is remembered of a stream's answers.
+func (s *Source) memory(stream string) *scan.Memory {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, known := s.answered[stream]
+	if !known {
+		m = new(scan.Memory)
+		s.answered[stream] = m
+	}
+	return m
 }
 
 // query is one request for rows.
@@ -124,10 +134,22 @@ func (q query) url(base string, token secret.String) string {
 	return base + logPath + "?" + params.Encode()
 }
 
-// rows asks for rows with a valid token and hands each to take. When it
-// returns nil the answer was complete.
+// errTwice says that an answer refuses the token after some of its rows.
+var errTwice = errors.New("the answer holds rows and refuses the access token")
+
+// rows asks for rows with a valid token and hands each of one answer to take.
+// When it returns nil the answer was complete.
 func (s *Source) rows(ctx context.Context, q query, take func(jsonrows.Row) error) error {
-	return s.tokens.use(ctx, func(token secret.String) error { return s.ask(ctx, q, token, take) })
+	begun := false
+	return s.tokens.use(ctx, func(token secret.String) error {
+		if begun {
+			return errTwice
+		}
+		return s.ask(ctx, q, token, func(row jsonrows.Row) error {
+			begun = true
+			return take(row)
+		})
+	})
 }
 
 // ask sends one request for rows.
