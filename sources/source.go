@@ -3,6 +3,7 @@ package sources
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"math"
 	"time"
@@ -55,6 +56,18 @@ type Chunk struct {
 	Proven  Span // the part of the window, from its beginning, proven complete once these records are committed; may be empty
 }
 
+// GapError says that a part of a window cannot be proven complete, although
+// the provider answers. It begins where what is proven ends; the rows it did
+// show were yielded.
+type GapError struct {
+	Span   Span
+	Reason string
+}
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("rows may be missing at %s: %s", e.Span, e.Reason)
+}
+
 // Source reads one account of one provider. Its methods may be called from
 // several goroutines. Errors are unmarked (transient) or carry a mark of
 // package fault; no error holds a secret. When ctx ends they return promptly
@@ -67,8 +80,8 @@ type Source interface {
 	// Scan reads every record of stream s whose time lies in window. Rows from
 	// outside may be among them, the window's neighbouring ticks at least: the
 	// ledger dedupes. Chunks arrive in an order that lets Proven grow; a scan
-	// without error ends with Proven equal to window. An error is the last
-	// thing yielded: chunks before it stand.
+	// without error ends with Proven equal to window. An error, a *GapError
+	// among them, is the last thing yielded: chunks before it stand.
 	Scan(ctx context.Context, s Stream, window Span) iter.Seq2[Chunk, error]
 	// Normalize turns a record of stream s into an event: all of it but ID,
 	// Record.Revision and ObservedAt. An error is marked by fault.Reject.

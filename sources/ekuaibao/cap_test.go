@@ -9,7 +9,6 @@ import (
 
 	"connector/internal/apisim"
 	"connector/sources"
-	"connector/sources/scan"
 )
 
 // TestCap reads hours of a provider that silently cuts its answers, twice.
@@ -76,7 +75,7 @@ func TestCapTick(t *testing.T) {
 		}
 		w := sources.Span{From: at.Add(-20 * time.Minute), To: at.Add(20 * time.Minute)}
 		_, proven, err := read(t.Context(), s, flow(s), w)
-		gap, ok := errors.AsType[*scan.GapError](err)
+		gap, ok := errors.AsType[*sources.GapError](err)
 		if !ok || !proven.To.Before(at) || at.Sub(proven.To) > 5*tick || !gap.Span.From.Equal(proven.To.Add(tick)) {
 			t.Errorf("got proven %v, %v, want a gap at %v", proven, err, at)
 		}

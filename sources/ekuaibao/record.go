@@ -36,11 +36,11 @@ type keys struct {
 // answer fails a check; a row that can be no event is a record with a fault.
 func (s *Source) record(q query, row jsonrows.Row) (scan.Row, error) {
 	r, k := s.decode(row)
-	updated, err := instant("updateTime", k.UpdateTime)
-	if err != nil {
-		updated = time.Time{} // the row may be an event all the same
+	out := scan.Row{Record: r}
+	if k.UpdateTime != nil { // one that is no time is absent: the row may be an event all the same
+		out.Other, _ = instant("updateTime", *k.UpdateTime)
 	}
-	return scan.Row{Record: r, Other: updated}, s.check(q, k)
+	return out, s.check(q, k)
 }
 
 // decode reads a row; keys that cannot be read are absent.

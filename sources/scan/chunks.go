@@ -38,8 +38,8 @@ var (
 
 // Run makes a scan of f, which adds records and proves parts of window. The
 // error f returns is the scan's; f must return, or wrap, those of [Chunks].
-// Records added since the last chunk are dropped with it. An empty window is
-// proven without calling f.
+// Records added since the last chunk are dropped with it, unless it is a
+// [sources.GapError]. An empty window is proven without calling f.
 func Run(window sources.Span, tick time.Duration, f func(*Chunks) error) iter.Seq2[sources.Chunk, error] {
 	return func(yield func(sources.Chunk, error) bool) {
 		c := &Chunks{yield: yield, window: window, proven: sources.Span{From: window.From, To: window.From.Add(-tick)}}
@@ -47,9 +47,14 @@ func Run(window sources.Span, tick time.Duration, f func(*Chunks) error) iter.Se
 			yield(sources.Chunk{Proven: window}, nil)
 			return
 		}
-		if err := f(c); err != nil && !errors.Is(err, errStopped) {
-			yield(sources.Chunk{}, err)
+		err := f(c)
+		if err == nil || errors.Is(err, errStopped) {
+			return
 		}
+		if _, gap := errors.AsType[*sources.GapError](err); gap && len(c.batch) > 0 && c.flush() != nil {
+			return
+		}
+		yield(sources.Chunk{}, err)
 	}
 }
 

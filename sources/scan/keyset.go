@@ -13,27 +13,32 @@ import (
 
 // Page is one page of rows.
 type Page struct {
-	Records []sources.Record
-	Full    bool // whether there may be more rows behind it
+	Rows  []Row
+	Full  bool // whether there may be more rows behind it
+	Total int  // how many rows the answer says there are; 0 if it says nothing
 }
 
 // PageFunc reads the page of index offset (0, 1, 2, …) of the rows whose time
 // lies in span, ascending by time. It may return rows of the neighbouring
-// ticks too. Its records have passed their checks.
+// ticks too. Its rows have passed their checks.
 type PageFunc func(ctx context.Context, span sources.Span, offset int) (Page, error)
 
-// ErrOffset says that pages of higher index bring nothing new.
-var ErrOffset = errors.New("the next page holds no row that the pages before it lack")
-
 // Keyset scans window by pages of index 0: a full page moves the lower bound
-// to the time of its last record, whose tick is read again. Rows that arrive
-// meanwhile shift no page. Where that does not help, it goes on so:
+// to the time of its last row, whose tick is read again. Rows that arrive
+// meanwhile shift no page.
 //
-//   - Rows out of order, or not yet seen in order: the rest of the scan halves
-//     its span until a page is not full.
+// Which time of a row the API selects and orders by is learned in each scan:
+// one that lies outside the span, is absent, or descends on any page is ruled
+// out. The bound moves to the earliest of the others, once each has been seen
+// to ascend: that is right whichever of them it is. Where that does not help,
+// it goes on so:
+//
+//   - No time is left, or one has not yet been seen to ascend: the span is
+//     halved until a page is not full or shows the order.
 //   - One tick that fills a page: it is read by index until a page is not
-//     full. That is complete unless rows of the tick leave or change places
-//     meanwhile.
+//     full. Rows may change places meanwhile, so it is a [sources.GapError] unless
+//     there are as many ids as every page says, and Total has been seen to
+//     count more than the rows of a page.
 func Keyset(ctx context.Context, window sources.Span, tick time.Duration, page PageFunc) iter.Seq2[sources.Chunk, error] {
 	return Run(window, tick, func(c *Chunks) error {
 		k := keyset{Chunks: c, page: page, tick: tick}
@@ -43,27 +48,38 @@ func Keyset(ctx context.Context, window sources.Span, tick time.Duration, page P
 
 type keyset struct {
 	*Chunks
-	page    PageFunc
-	tick    time.Duration
-	ascends bool // whether a page has shown the order; one of equal times does not
+	page   PageFunc
+	tick   time.Duration
+	order  order
+	totals bool // whether a Total was more than its page's rows
+}
+
+// read reads a page and learns from it.
+func (k *keyset) read(ctx context.Context, span sources.Span, offset int) (Page, error) {
+	p, err := k.page(ctx, span, offset)
+	if err != nil {
+		return Page{}, err
+	}
+	k.order.learn(p.Rows, span, k.tick)
+	k.totals = k.totals || p.Full && p.Total > len(p.Rows)
+	return p, nil
 }
 
 // scan reads span page after page.
 func (k *keyset) scan(ctx context.Context, span sources.Span) error {
 	for !span.Empty() {
-		p, err := k.page(ctx, span, 0)
+		p, err := k.read(ctx, span, 0)
 		if err != nil {
 			return err
 		}
 		if !p.Full {
 			return k.add(p, span.To)
 		}
-		first, last, ordered := bounds(p.Records, k.tick)
-		k.ascends = k.ascends || ordered && last.After(first)
+		last, known := k.order.last(p.Rows, k.tick)
 		switch {
-		case ordered && !last.After(span.From):
+		case !last.IsZero() && !last.After(span.From):
 			err, span.From = k.enumerate(ctx, span.From), span.From.Add(k.tick)
-		case ordered && k.ascends:
+		case known:
 			err, span.From = k.add(p, last.Add(-k.tick)), last
 		default:
 			return k.halve(ctx, span)
@@ -75,36 +91,6 @@ func (k *keyset) scan(ctx context.Context, span sources.Span) error {
 	return nil
 }
 
-// bounds returns the ticks of the first and the last record, and whether no
-// time is before the one in front of it. Records without a readable time are
-// passed over.
-func bounds(records []sources.Record, tick time.Duration) (first, last time.Time, ordered bool) {
-	for _, r := range records {
-		switch {
-		case r.Created.IsZero():
-			continue
-		case r.Created.Before(last):
-			return first, last, false
-		case first.IsZero():
-			first = r.Created
-		}
-		last = r.Created
-	}
-	return first.Truncate(tick), last.Truncate(tick), !last.IsZero()
-}
-
-// bisect reads span, whose pages are in no order.
-func (k *keyset) bisect(ctx context.Context, span sources.Span) error {
-	p, err := k.page(ctx, span, 0)
-	if err != nil {
-		return err
-	}
-	if !p.Full {
-		return k.add(p, span.To)
-	}
-	return k.halve(ctx, span)
-}
-
 // halve reads span, whose first page is full, in two parts.
 func (k *keyset) halve(ctx context.Context, span sources.Span) error {
 	ticks := span.To.Sub(span.From) / k.tick
@@ -112,35 +98,125 @@ func (k *keyset) halve(ctx context.Context, span sources.Span) error {
 		return k.enumerate(ctx, span.From)
 	}
 	middle := span.From.Add(ticks / 2 * k.tick)
-	if err := k.bisect(ctx, sources.Span{From: span.From, To: middle}); err != nil {
+	if err := k.scan(ctx, sources.Span{From: span.From, To: middle}); err != nil {
 		return err
 	}
-	return k.bisect(ctx, sources.Span{From: middle.Add(k.tick), To: span.To})
+	return k.scan(ctx, sources.Span{From: middle.Add(k.tick), To: span.To})
 }
 
 // enumerate reads the tick at by page index.
 func (k *keyset) enumerate(ctx context.Context, at time.Time) error {
-	seen := newIDs()
+	tick := sources.Span{From: at, To: at}
+	seen, total := newIDs(), 0
 	for offset := 0; ; offset++ {
-		p, err := k.page(ctx, sources.Span{From: at, To: at}, offset)
+		p, err := k.read(ctx, tick, offset)
 		if err != nil {
 			return err
 		}
-		if !p.Full {
+		fresh := seen.add(p.Rows)
+		if offset == 0 {
+			total = p.Total
+		}
+		switch {
+		case p.Full && !fresh:
+			return &sources.GapError{Span: tick, Reason: fmt.Sprintf("page %d of this one instant holds no row that the pages before it lack", offset)}
+		case k.totals && p.Total > 0 && p.Total != total:
+			return errors.Join(k.addAll(p), &sources.GapError{Span: tick, Reason: fmt.Sprintf("its number of rows changed from %d to %d in between", total, p.Total)})
+		case p.Full:
+			err = k.addAll(p)
+		case offset == 0, k.totals && len(seen.set) == total:
 			return k.add(p, at)
+		default:
+			return errors.Join(k.addAll(p), &sources.GapError{Span: tick, Reason: k.reason(len(seen.set), total)})
 		}
-		if !seen.add(p.Records) {
-			return fmt.Errorf("reading page %d of the rows at %s: %w", offset, at.UTC().Format(time.RFC3339Nano), ErrOffset)
-		}
-		if err := k.addAll(p); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 }
 
+// reason says why a tick of several pages is not proven.
+func (k *keyset) reason(got, total int) string {
+	if !k.totals {
+		return fmt.Sprintf("this one instant has %d rows on several pages, and the API does not say how many there are", got)
+	}
+	return fmt.Sprintf("this one instant has %d rows on several pages, and the API counts %d", got, total)
+}
+
+// order is what the pages of a scan show about the times of their rows.
+type order struct {
+	out     [2]bool // cannot be what the API goes by
+	ascends [2]bool // seen to ascend
+}
+
+// learn compares the rows of a page with the span asked for. A page that
+// only descends by one time says that the API does not ascend at all.
+func (o *order) learn(rows []Row, span sources.Span, tick time.Duration) {
+	for i := range o.out {
+		ascends, descends, within := course(rows, i, span, tick)
+		o.out[i] = o.out[i] || descends || !within
+		o.ascends[i] = o.ascends[i] || ascends
+		if descends && !ascends {
+			o.out = [2]bool{true, true}
+		}
+	}
+}
+
+// course tells how time i runs through a page: whether it ascends by a tick
+// somewhere, whether it descends somewhere, and whether all of it is within
+// the span. A time that cannot be read tells nothing, but a row without the
+// other time is not in the answer because of it.
+func course(rows []Row, i int, span sources.Span, tick time.Duration) (ascends, descends, within bool) {
+	var last time.Time
+	within = true
+	for _, r := range rows {
+		at := r.times()[i]
+		if at.IsZero() {
+			within = within && (i == 0 || r.Created.IsZero())
+			continue
+		}
+		within = within && near(at, span, tick)
+		descends = descends || at.Before(last)
+		ascends = ascends || !last.IsZero() && at.Truncate(tick).After(last)
+		last = at
+	}
+	return ascends, descends, within
+}
+
+// last returns the earliest tick of the last row by the times that are not
+// ruled out, zero if there are none, and whether all of these have been seen
+// to ascend.
+func (o *order) last(rows []Row, tick time.Duration) (last time.Time, known bool) {
+	known = true
+	for i := range o.out {
+		if o.out[i] {
+			continue
+		}
+		at := lastTime(rows, i).Truncate(tick)
+		if at.IsZero() {
+			return time.Time{}, false
+		}
+		if last.IsZero() || at.Before(last) {
+			last = at
+		}
+		known = known && o.ascends[i]
+	}
+	return last, known && !last.IsZero()
+}
+
+// lastTime returns the last readable time i of rows.
+func lastTime(rows []Row, i int) (last time.Time) {
+	for _, r := range rows {
+		if at := r.times()[i]; !at.IsZero() {
+			last = at
+		}
+	}
+	return last
+}
+
 func (k *keyset) addAll(p Page) error {
-	for _, r := range p.Records {
-		if err := k.Add(r); err != nil {
+	for _, r := range p.Rows {
+		if err := k.Add(r.Record); err != nil {
 			return err
 		}
 	}
@@ -156,18 +232,15 @@ func (k *keyset) add(p Page, to time.Time) error {
 }
 
 // ids is a set of record ids, 8 bytes each.
-type ids struct {
-	seed maphash.Seed
-	set  map[uint64]struct{}
-}
+type ids struct{ set map[uint64]struct{} }
 
-func newIDs() ids { return ids{maphash.MakeSeed(), map[uint64]struct{}{}} }
+func newIDs() ids { return ids{map[uint64]struct{}{}} }
 
-// add reports whether one of the records was not in the set.
-func (s ids) add(records []sources.Record) bool {
+// add reports whether one of the rows was not in the set.
+func (s ids) add(rows []Row) bool {
 	before := len(s.set)
-	for _, r := range records {
-		s.set[maphash.String(s.seed, r.ID)] = struct{}{}
+	for _, r := range rows {
+		s.set[maphash.String(idSeed, r.ID)] = struct{}{}
 	}
 	return len(s.set) > before
 }

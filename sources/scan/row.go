@@ -1,7 +1,6 @@
 package scan
 
 import (
-	"fmt"
 	"time"
 
 	"connector/sources"
@@ -24,16 +23,4 @@ const slack = 2
 // near reports whether at lies in span, give or take the slack.
 func near(at time.Time, span sources.Span, tick time.Duration) bool {
 	return !at.Before(span.From.Add(-slack*tick)) && !at.After(span.To.Add(slack*tick))
-}
-
-// GapError says that the rows of a span cannot be proven complete, although
-// the API answers. Its span begins where what is proven ends.
-type GapError struct {
-	Span   sources.Span
-	Reason string
-}
-
-func (e *GapError) Error() string {
-	return fmt.Sprintf("rows may be missing at %s: %s; what comes before is complete, the rest is tried again; if that does not help, "+
-		"ask the provider how many rows one answer can hold", e.Span, e.Reason)
 }

@@ -32,7 +32,7 @@ type AnswerFunc func(ctx context.Context, span sources.Span, take func(Row) erro
 //     would have cut, too. A part that holds all rows proves nothing.
 //   - Rows that arrive in between look like a cut. So the whole is asked for
 //     again before it is given up and the parts are proven one by one.
-//   - A single tick, which has no parts, is a [GapError] unless it is strictly
+//   - A single tick, which has no parts, is a [sources.GapError] unless it is strictly
 //     smaller than an answer of this scan or than any cap can be.
 //
 // This holds for a cap in rows that does not change during a scan; for one in
@@ -89,7 +89,7 @@ func (s *splitter) resolve(ctx context.Context, d *digest) error {
 	case s.trusts(d):
 		return s.prove(d)
 	}
-	return &GapError{Span: d.span, Reason: fmt.Sprintf("the answer for this one instant holds %d rows, and no answer has shown that it can hold more", d.rows)}
+	return &sources.GapError{Span: d.span, Reason: fmt.Sprintf("the answer for this one instant holds %d rows, and no answer has shown that it can hold more", d.rows)}
 }
 
 // split proves the span of an answer by its parts.

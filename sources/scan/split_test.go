@@ -143,7 +143,7 @@ func (h *history) scan(window sources.Span, memory *Memory) error {
 	seen := map[string]bool{}
 	proven := sources.Span{From: window.From, To: window.From.Add(-tick)}
 	for chunk, err := range Split(context.Background(), window, tick, memory, h.answer) {
-		if gap, ok := errors.AsType[*GapError](err); ok {
+		if gap, ok := errors.AsType[*sources.GapError](err); ok {
 			h.gaps++
 			return h.explains(window, proven, gap, began)
 		}
@@ -173,7 +173,7 @@ func (h *history) scan(window sources.Span, memory *Memory) error {
 // explains checks that a gap is where no request can prove anything: as many
 // rows around one tick as the cap lets through, or all rows of the window in a
 // few ticks. A row that moves meanwhile is a reason to try again.
-func (h *history) explains(window, proven sources.Span, gap *GapError, began int) error {
+func (h *history) explains(window, proven sources.Span, gap *sources.GapError, began int) error {
 	if gap.Span.From != proven.To.Add(tick) || gap.Span.To != gap.Span.From {
 		return fmt.Errorf("%w: %w after %v", errGap, gap, proven)
 	}
@@ -341,7 +341,7 @@ func TestSplitGap(t *testing.T) {
 		h.rows = append(h.rows, logRow{id: i, created: min(2*i, 40), updated: min(2*i, 40), size: 9})
 	}
 	var proven sources.Span
-	var gap *GapError
+	var gap *sources.GapError
 	for chunk, err := range Split(t.Context(), span(0, 99), tick, new(Memory), h.answer) {
 		if errors.As(err, &gap) {
 			continue

@@ -45,7 +45,7 @@ func (s *Source) unreadable(err error) error {
 
 // check tells whether a page is the answer to q, and whether there may be
 // more rows behind it.
-func (s *Source) check(q query, a answer, records []sources.Record) (full bool, err error) {
+func (s *Source) check(q query, a answer, rows []scan.Row) (full bool, err error) {
 	m := a.Members()
 	switch status := strings.ToLower(strings.TrimSpace(m["status"])); status {
 	case "success":
@@ -60,10 +60,14 @@ func (s *Source) check(q query, a answer, records []sources.Record) (full bool, 
 	if err := s.checkDates(q, m); err != nil {
 		return false, err
 	}
-	if full, err = s.checkEcho(q, readEcho(m), len(records)); err != nil {
+	e := readEcho(m)
+	if e.count > 0 && a.Found() != jsonrows.Array {
+		return false, fmt.Errorf("the answer counts %d rows and has none", e.count)
+	}
+	if full, err = s.checkEcho(q, e, len(rows)); err != nil {
 		return false, err
 	}
-	for _, r := range records {
+	for _, r := range rows {
 		if err := s.inside(q, r); err != nil {
 			return false, err
 		}
@@ -117,10 +121,11 @@ func (s *Source) refusedRows(q query, n int) error {
 	return fmt.Errorf("%w: asked for %d, got %d; set %s to a number it takes (10 to 1000)", ErrRows, q.rows, n, s.variable("ROWS"))
 }
 
-// inside checks that a row lies in the requested span, give or take a second.
-func (s *Source) inside(q query, r sources.Record) error {
+// inside checks that a row lies in the requested span, give or take a second,
+// by one of its times: which one the API selects by is not documented.
+func (s *Source) inside(q query, r scan.Row) error {
 	near := sources.Span{From: q.span.From.Add(-tick), To: q.span.To.Add(tick)}
-	if r.Created.IsZero() || near.Contains(r.Created) {
+	if r.Created.IsZero() || near.Contains(r.Created) || near.Contains(r.Other) {
 		return nil
 	}
 	err := fmt.Errorf("%w: asked for %s, got send_date %s", scan.ErrOutside, q.span, r.Created.UTC().Format(time.RFC3339))

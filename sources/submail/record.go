@@ -3,9 +3,11 @@ package submail
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"connector/sources"
 	"connector/sources/jsonrows"
+	"connector/sources/scan"
 )
 
 // The statuses of a message that the API documents; it adds others.
@@ -36,15 +38,24 @@ type keys struct {
 
 // record makes a record of a row of the answer to q. A row that can be no
 // event is a record with a fault.
-func (s *Source) record(q query, row jsonrows.Row) sources.Record {
+func (s *Source) record(q query, row jsonrows.Row) scan.Row {
 	r := row.Record(s.variable("MAX_ROW_BYTES"))
 	if r.Fault != nil {
-		return r
+		return scan.Row{Record: r}
 	}
 	var k keys
 	if err := jsonrows.Decode(row.Raw, &k); err != nil {
-		return jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "sendID"), err)
+		return scan.Row{Record: jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "sendID"), err)}
 	}
+	sent, err := within(k.SentDate.Trimmed(), s.cfg.TimeZone.Location, q.span)
+	if err != nil {
+		sent = time.Time{} // not sent yet, or the row may be an event all the same
+	}
+	return scan.Row{Record: s.keyed(q, r, &k), Other: sent}
+}
+
+// keyed sets the fields of r that follow from its keys.
+func (s *Source) keyed(q query, r sources.Record, k *keys) sources.Record {
 	created, err := within(k.SendDate.Trimmed(), s.cfg.TimeZone.Location, q.span)
 	if err != nil {
 		return jsonrows.Reject(r, "decode", k.SendID.Trimmed(), err)

@@ -123,17 +123,18 @@ func (s *Source) page(ctx context.Context, q query) (scan.Page, error) {
 		if err != nil {
 			return scan.Page{}, s.unreadable(err)
 		}
-		page.Records = append(page.Records, s.record(q, row))
+		page.Rows = append(page.Rows, s.record(q, row))
 		bytes += len(row.Raw)
-		if err := s.checkSize(q, len(page.Records), bytes); err != nil {
+		if err := s.checkSize(q, len(page.Rows), bytes); err != nil {
 			return scan.Page{}, err
 		}
 	}
-	page.Full, err = s.check(q, a, page.Records)
+	page.Full, err = s.check(q, a, page.Rows)
 	if err != nil {
 		return scan.Page{}, err
 	}
 	s.size.fits(bytes)
+	page.Total = max(0, readEcho(a.Members()).count)
 	return page, nil
 }
 

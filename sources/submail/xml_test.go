@@ -189,7 +189,7 @@ func FuzzRecord(f *testing.F) {
 		if r.ID == "" || r.Print == "" {
 			t.Fatalf("got %+v", r)
 		}
-		e, err := s.Normalize(s.Streams()[0], r)
+		e, err := s.Normalize(s.Streams()[0], r.Record)
 		if err != nil {
 			return
 		}
