@@ -35,8 +35,8 @@ type AnswerFunc func(ctx context.Context, span sources.Span, take func(Row) erro
 //   - A single tick, which has no parts, is a [sources.GapError] unless it is strictly
 //     smaller than an answer of this scan or than any cap can be.
 //
-// This holds for a cap in rows that does not change during a scan; for one in
-// bytes as far as rows are equally long. Rows are yielded as they are read,
+// This is a proof for a cap in rows that does not change during a scan; one in
+// bytes is found as far as rows are equally long. Rows are yielded as they are read,
 // those of unproven answers too. Memory: 24 bytes a row of the answers that
 // are compared, at most 6 MB each: a longer answer is not read to its end but
 // counts as cut.
