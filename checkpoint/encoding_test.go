@@ -1,50 +1,181 @@
-package checkpoint_test
+package checkpoint
 
 import (
-	"bytes"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"connector/checkpoint"
+	"connector/internal/fault"
 )
 
-func FuzzLoad(f *testing.F) {
-	l := checkpoint.New(prefix, t0, tick)
-	b := l.Begin()
-	b.Admit(rec("a", 1, 7, "p", true), span(0, 10))
-	b.Cover(span(0, 10), span(0, 100).To, time.Second, tick)
-	head := b.Entries()[0]
-	for _, e := range b.Entries() {
-		f.Add(e.Key, e.Value)
-	}
-	f.Fuzz(func(t *testing.T, key string, value []byte) {
-		entries := []checkpoint.Entry{head, {Key: key, Value: value}}
-		l, err := checkpoint.Load(prefix, entries)
-		if err != nil || key != head.Key {
+const key = "hq/flow/k"
+
+func sampleDelta() delta {
+	k := bucketKey{block: 490896 * 12}
+	return delta{number: 77, dropped: []bucketKey{{block: 490000}, {block: 490000, undated: true}}, puts: []put{{
+		bucket: k, reach: reach{from: 490890, until: 490899, elsewhere: []hour{490897, 490899}},
+		entries: map[uint64]entry{
+			7:       {print: 1<<48 - 1, prev: 3, rank: 4, revision: maxRevision, terminal: true},
+			1 << 63: {print: 1, rank: 1<<32 - 1, wasOpen: true},
+		},
+	}, {bucket: bucketKey{block: -5, undated: true}, entries: map[uint64]entry{}}}}
+}
+
+func sampleIndex() map[bucketKey]*bucket {
+	k := bucketKey{block: 490896 * 12}
+	return map[bucketKey]*bucket{k: {reach: reach{from: 490896, until: 490896}, born: 3, parts: []part{
+		{key: "p/" + pageName(k, 0), count: 5, open: 2, folded: 9},
+		{start: 1 << 63, key: "p/" + pageName(k, 1<<63)},
+	}}}
+}
+
+func FuzzDecodeHead(f *testing.F) {
+	f.Add(encodeHead(key, head{start: time.Unix(1, 0), number: 5, folded: 2, indexed: 4})[1 : headSize-sumSize])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		h, err := decodeHead(key, seal(key, append([]byte{encodingVersion}, body...)))
+		if err != nil {
 			return
 		}
-		if got := l.Begin().Entries()[0].Value; !bytes.Equal(got, value) {
-			t.Errorf("got %x after a round trip, want %x", got, value)
+		if got, err := decodeHead(key, encodeHead(key, h)); err != nil || !got.equal(h) {
+			t.Errorf("got %v, %v after a round trip, want %v", got, err, h)
 		}
 	})
 }
 
-func TestLoadRefuses(t *testing.T) {
-	head := checkpoint.New(prefix, t0, tick).Begin().Entries()[0]
-	for name, e := range map[string]checkpoint.Entry{
-		"another stream":   {Key: "hq/other/h", Value: make([]byte, 25)},
-		"unknown key":      {Key: prefix + "x", Value: []byte{1}},
-		"short head":       {Key: prefix + "h", Value: []byte{1, 2}},
-		"newer encoding":   {Key: prefix + "h", Value: append([]byte{9}, make([]byte, 24)...)},
-		"no record id":     {Key: prefix + "r/zz", Value: make([]byte, 38)},
-		"truncated record": {Key: prefix + "r/0123456789abcdef", Value: []byte{1, 0}},
+func FuzzDecodeDelta(f *testing.F) {
+	b := encodeDelta(key, sampleDelta())
+	f.Add(b[1 : len(b)-sumSize])
+	f.Add([]byte{1, 0, 0})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		d, err := decodeDelta(key, seal(key, append([]byte{encodingVersion}, body...)))
+		if err != nil {
+			return
+		}
+		if got, err := decodeDelta(key, encodeDelta(key, d)); err != nil || !reflect.DeepEqual(got, d) {
+			t.Errorf("got %v, %v after a round trip, want %v", got, err, d)
+		}
+	})
+}
+
+func FuzzDecodeIndex(f *testing.F) {
+	b := encodeIndex("p/"+indexName, 9, sampleIndex())
+	f.Add(b[1 : len(b)-sumSize])
+	f.Add([]byte{1, 0})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		number, buckets, err := decodeIndex("p/", seal("p/"+indexName, append([]byte{encodingVersion}, body...)))
+		if err != nil {
+			return
+		}
+		l := Ledger{buckets: buckets}
+		l.Open(time.Unix(0, 0), time.Unix(1<<31, 0))
+		again, got, err := decodeIndex("p/", encodeIndex("p/"+indexName, number, buckets))
+		if err != nil || again != number || !reflect.DeepEqual(got, buckets) {
+			t.Errorf("got %v, %v after a round trip, want %v", got, err, buckets)
+		}
+	})
+}
+
+func FuzzDecodePage(f *testing.F) {
+	b := newPage(key, 7, appendEntry(appendEntry(nil, 1, entry{}), 2, entry{terminal: true}))
+	f.Add([]byte(b[1 : len(b)-sumSize]))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		p, err := decodePage(key, seal(key, append([]byte{encodingVersion}, body...)))
+		if err != nil {
+			return
+		}
+		for rest := p.entries(); len(rest) > 0; rest = rest[entrySize:] {
+			id, want := entryAt(rest)
+			if got, ok := find(p.entries(), id); !ok || got != want {
+				t.Errorf("entry %x: got %v, %v, want %v", id, got, ok, want)
+			}
+		}
+	})
+}
+
+func TestRoundTrip(t *testing.T) {
+	d := sampleDelta()
+	if got, err := decodeDelta(key, encodeDelta(key, d)); err != nil || !reflect.DeepEqual(got, d) {
+		t.Errorf("delta: got %+v, %v, want %+v", got, err, d)
+	}
+	_, got, err := decodeIndex("p/", encodeIndex("p/"+indexName, 9, sampleIndex()))
+	if err != nil || !reflect.DeepEqual(got, sampleIndex()) {
+		t.Errorf("index: got %+v, %v, want %+v", got, err, sampleIndex())
+	}
+}
+
+// TestDamageIsRefused flips every bit of every kind of value, and reads it
+// under another key.
+func TestDamageIsRefused(t *testing.T) {
+	decode := map[string]func(key string, b []byte) error{
+		"head":  func(key string, b []byte) error { _, err := decodeHead(key, b); return err },
+		"delta": func(key string, b []byte) error { _, err := decodeDelta(key, b); return err },
+		"page":  func(key string, b []byte) error { _, err := decodePage(key, b); return err },
+		"index": func(key string, b []byte) error {
+			_, _, err := decodeIndex(strings.TrimSuffix(key, indexName), b)
+			return err
+		},
+	}
+	for name, value := range map[string][]byte{
+		"head":  encodeHead("p/i", head{number: 1, indexed: 1}),
+		"delta": encodeDelta("p/i", sampleDelta()),
+		"page":  newPage("p/i", 7, appendEntry(nil, 1, entry{})),
+		"index": encodeIndex("p/i", 9, sampleIndex()),
 	} {
-		if _, err := checkpoint.Load(prefix, []checkpoint.Entry{head, e}); err == nil {
-			t.Errorf("%s: got no error", name)
+		if err := decode[name]("p/i", value); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := decode[name]("q/i", value); err == nil {
+			t.Errorf("%s under another key: got no error", name)
+		}
+		for bit := range len(value) * 8 {
+			bad := slices.Clone(value)
+			bad[bit/8] ^= 1 << (bit % 8)
+			if err := decode[name]("p/i", bad); err == nil {
+				t.Errorf("%s, bit %d: got no error", name, bit)
+			}
+		}
+		for n := range value {
+			if err := decode[name]("p/i", value[:n]); err == nil {
+				t.Errorf("%s, the first %d bytes: got no error", name, n)
+			}
 		}
 	}
-	record := checkpoint.Entry{Key: prefix + "r/0123456789abcdef", Value: append([]byte{1}, make([]byte, 37)...)}
-	if _, err := checkpoint.Load(prefix, []checkpoint.Entry{record}); err == nil {
-		t.Error("records without a head: got no error")
+}
+
+func TestUnsortedPageIsRefused(t *testing.T) {
+	for _, ids := range [][]uint64{{2, 1}, {1, 1}} {
+		b := appendEntry(appendEntry(nil, ids[0], entry{}), ids[1], entry{})
+		if _, err := decodePage(key, newPage(key, 7, b)); err == nil {
+			t.Errorf("ids %v: got no error", ids)
+		}
+	}
+}
+
+func TestFoldRankKeepsOrder(t *testing.T) {
+	const day, year = int64(24 * 3600 * 1000), int64(365 * 24 * 3600 * 1000)
+	h := block(490896 * 12)
+	at := h.start().UnixMilli()
+	ranks := []int64{0, 1, 2, firstTime - 1, at + 1, at + 2, at + 12*day, at + 13*day, at + 13*day + 1000, at + year, at + 34*year}
+	for i, r := range ranks[1:] {
+		if foldRank(ranks[i], h) >= foldRank(r, h) {
+			t.Errorf("got %d for rank %d, want more than %d, of rank %d", foldRank(r, h), r, foldRank(ranks[i], h), ranks[i])
+		}
+	}
+	if got, want := foldRank(at-day, h), foldRank(firstTime, h); got != want {
+		t.Errorf("before the hour: got %d, want %d", got, want)
+	}
+	for rank, want := range map[int64]bool{-1: false, 0: true, firstTime: true, lastTime: true, lastTime + 1: false} {
+		if err := CheckRank(rank); (err == nil) != want {
+			t.Errorf("rank %d: got %v, want sound %v", rank, err, want)
+		}
+	}
+}
+
+func TestDamagedIsFatal(t *testing.T) {
+	if err := damaged("k", errMissing); !fault.IsFatal(err) || !strings.Contains(err.Error(), "restore the checkpoint from a backup") {
+		t.Errorf("got %v, want a fatal error with a remedy", err)
 	}
 }

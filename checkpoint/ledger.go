@@ -1,10 +1,8 @@
 package checkpoint
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
-	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -13,32 +11,30 @@ import (
 )
 
 // Ledger remembers, for one stream, what was read and what was published of
-// every record that may be read again. Changes are staged in a [Batch] and
-// take effect when its commit has succeeded. It is not safe for concurrent use.
+// every record that may be read again. Only its buckets' index, recent changes
+// and some [Pages] are in memory. Changes are staged in a [Batch] and take
+// effect when its commit has succeeded. It is not safe for concurrent use.
 type Ledger struct {
-	prefix  string
-	head    head
-	records map[uint64]record // by hash of the record id
+	prefix   string
+	pages    *Pages
+	limits   limits
+	head     head
+	buckets  map[bucketKey]*bucket
+	outdated []string // keys of the first encoding, which the next commit deletes
+
+	forgotten hour // what ended before it is forgotten; as of this process
 }
 
-// head says how far a stream was read. Every record created up to settled was
-// looked for after its lateness had passed; up to frontier, at least once.
-type head struct {
-	start, settled, frontier time.Time
+// limits bound what the ledger keeps and writes.
+type limits struct {
+	page  int    // bytes of a page's entries; more are split
+	delta int    // entries in deltas before the oldest are folded
+	fold  int    // bytes of pages that one commit writes without need
+	young uint64 // commits before a delta is folded
+	old   uint64 // commits by which it is; below slots
 }
 
-func (h head) equal(o head) bool {
-	return h.start.Equal(o.start) && h.settled.Equal(o.settled) && h.frontier.Equal(o.frontier)
-}
-
-// record is what the ledger keeps of one row.
-type record struct {
-	at          time.Time // creation time, or the end of the latest window that held it when that lies elsewhere
-	rank        int64
-	print, prev uint64 // of the latest and of the version before it
-	revision    uint32
-	terminal    bool
-}
+var defaultLimits = limits{page: 512 << 10, delta: 1 << 20 / entrySize, fold: 1 << 20, young: 32, old: 48}
 
 // forgetMargin is far more than the tick by which requests overlap.
 const forgetMargin = time.Hour
@@ -54,49 +50,127 @@ func Prefix(account string, s sources.Stream) string {
 
 // New returns the ledger of a stream that is read from start on, without the
 // instant before it: nothing is settled yet.
-func New(prefix string, start time.Time, tick time.Duration) *Ledger {
+func New(prefix string, start time.Time, tick time.Duration, pages *Pages) *Ledger {
+	l := empty(prefix, pages)
 	before := start.Add(-tick)
-	return &Ledger{prefix: prefix, head: head{start: start, settled: before, frontier: before}, records: map[uint64]record{}}
+	l.head = head{start: start, settled: before, frontier: before}
+	return l
 }
 
-// Load returns the ledger that entries, all of a stream's state, describe. A
-// missing or unreadable piece is an error, never a new stream.
-func Load(prefix string, entries []Entry) (*Ledger, error) {
-	l := &Ledger{prefix: prefix, records: map[uint64]record{}}
+func empty(prefix string, pages *Pages) *Ledger {
+	return &Ledger{prefix: prefix, pages: pages, limits: defaultLimits, buckets: map[bucketKey]*bucket{}, forgotten: math.MinInt32}
+}
+
+// Load returns the ledger that entries describe: all of a stream's state, of
+// which entries whose key is [Paged] may be left out. A missing or unreadable
+// piece is a fatal error, never a new stream.
+func Load(prefix string, entries []Entry, pages *Pages) (*Ledger, error) {
+	values := map[string][]byte{}
 	for _, e := range entries {
-		if err := l.restore(e); err != nil {
-			return nil, err
+		name, ok := strings.CutPrefix(e.Key, prefix)
+		if !ok {
+			return nil, fmt.Errorf("checkpoint entry %q does not belong to stream %q", e.Key, prefix)
+		}
+		values[name] = e.Value
+	}
+	if isV1(values) {
+		return loadV1(prefix, values, pages)
+	}
+	for name := range values {
+		if !isName(name) {
+			return nil, damaged(prefix+name, errEncoding)
 		}
 	}
-	if l.head == (head{}) {
-		return nil, fmt.Errorf("checkpoint of stream %q lacks its entry %q", prefix, headName)
+	l := empty(prefix, pages)
+	value, ok := values[headName]
+	if !ok {
+		return nil, damaged(prefix+headName, errMissing)
+	}
+	var err error
+	if l.head, err = decodeHead(prefix+headName, value); err != nil {
+		return nil, damaged(prefix+headName, err)
+	}
+	if err := l.loadIndex(values); err != nil {
+		return nil, damaged(prefix+indexName, err)
+	}
+	for n := l.head.folded + 1; n <= l.head.number; n++ {
+		if err := l.loadDelta(values, n); err != nil {
+			return nil, damaged(prefix+slotName(n), err)
+		}
 	}
 	return l, nil
 }
 
-func (l *Ledger) restore(e Entry) error {
-	name, ok := strings.CutPrefix(e.Key, l.prefix)
-	if !ok {
-		return fmt.Errorf("checkpoint entry %q does not belong to stream %q", e.Key, l.prefix)
-	}
-	if name == headName {
-		h, err := decodeHead(e.Value)
-		if err != nil {
-			return fmt.Errorf("checkpoint entry %q: %w", e.Key, err)
-		}
-		l.head = h
+func (l *Ledger) loadIndex(values map[string][]byte) error {
+	value, ok := values[indexName]
+	if !ok && l.head.indexed == 0 {
 		return nil
 	}
-	id, err := decodeRecordName(name)
-	if err != nil {
-		return fmt.Errorf("checkpoint entry %q: %w", e.Key, err)
+	if !ok {
+		return errMissing
 	}
-	r, err := decodeRecord(e.Value)
-	if err != nil {
-		return fmt.Errorf("checkpoint entry %q: %w", e.Key, err)
+	number, buckets, err := decodeIndex(l.prefix, value)
+	if err == nil && number != l.head.indexed {
+		err = errOther
 	}
-	l.records[id] = r
+	l.buckets = buckets
+	return err
+}
+
+func (l *Ledger) loadDelta(values map[string][]byte, number uint64) error {
+	value, ok := values[slotName(number)]
+	if !ok {
+		return errMissing
+	}
+	d, err := decodeDelta(l.prefix+slotName(number), value)
+	if err != nil {
+		return err
+	}
+	if d.number != number {
+		return errOther
+	}
+	l.replay(d)
 	return nil
+}
+
+// replay applies a delta, without what index and pages already hold.
+func (l *Ledger) replay(d delta) {
+	indexed := d.number <= l.head.indexed
+	for _, k := range d.dropped {
+		if !indexed {
+			delete(l.buckets, k)
+		}
+	}
+	for _, p := range d.puts {
+		b := l.buckets[p.bucket]
+		if b == nil && indexed || b != nil && d.number < b.born {
+			continue // the bucket was dropped since
+		}
+		if b == nil {
+			b = l.newBucket(p.bucket, p.reach, d.number)
+			l.buckets[p.bucket] = b
+		}
+		b.reach = p.reach
+		b.apply(d.number, p.entries)
+	}
+}
+
+func (l *Ledger) newBucket(k bucketKey, r reach, number uint64) *bucket {
+	return &bucket{reach: r, born: number, parts: []part{{key: l.prefix + pageName(k, 0)}}}
+}
+
+// apply adds the entries of a commit to the deltas of the bucket's parts.
+func (b *bucket) apply(number uint64, entries map[uint64]entry) {
+	for id, e := range entries {
+		p := b.of(id)
+		if number <= p.folded {
+			continue
+		}
+		if p.delta == nil {
+			p.delta, p.oldest = map[uint64]entry{}, number
+		}
+		p.delta[id] = e
+	}
 }
 
 // Settled returns the time up to which nothing new is expected.
@@ -105,170 +179,31 @@ func (l *Ledger) Settled() time.Time { return l.head.settled }
 // Frontier returns the time up to which the stream has been read at least once.
 func (l *Ledger) Frontier() time.Time { return l.head.frontier }
 
-// Open returns the hours in [from, to] that hold records which may still
-// change, neighbouring hours merged, oldest first; nothing before the start.
+// Open returns the hours in [from, to] in which records that may still change
+// are found, neighbouring hours merged, oldest first; nothing before the start.
+// It reads no page.
 func (l *Ledger) Open(from, to time.Time) []sources.Span {
 	if from.Before(l.head.start) {
 		from = l.head.start
 	}
-	hours := map[time.Time]bool{}
-	for _, r := range l.records {
-		if !r.terminal && !r.at.Before(from) && !r.at.After(to) {
-			hours[r.at.UTC().Truncate(time.Hour)] = true
+	var hours []hour
+	for k, b := range l.buckets {
+		if b.open() > 0 {
+			hours = append(hours, b.hours(k, hourOf(from), hourOf(to))...)
 		}
 	}
-	var spans []sources.Span
-	for _, h := range slices.SortedFunc(maps.Keys(hours), time.Time.Compare) {
-		end := h.Add(time.Hour)
-		if n := len(spans); n > 0 && spans[n-1].To.Equal(h) {
-			spans[n-1].To = end
-			continue
-		}
-		spans = append(spans, sources.Span{From: h, To: end})
-	}
-	return clip(spans, from, to)
+	return spans(hours, from, to)
 }
 
-func clip(spans []sources.Span, from, to time.Time) []sources.Span {
-	for i := range spans {
-		if spans[i].From.Before(from) {
-			spans[i].From = from
-		}
-		if spans[i].To.After(to) {
-			spans[i].To = to
+// undated returns the buckets of undated records that a window may hold.
+func (l *Ledger) undated(w sources.Span) []bucketKey {
+	from, to := hourOf(w.From.Add(-2*overlap)), hourOf(w.To.Add(2*overlap))
+	var keys []bucketKey
+	for k, b := range l.buckets {
+		if k.undated && b.from <= to && b.until >= from {
+			keys = append(keys, k)
 		}
 	}
-	return spans
-}
-
-// Batch is a set of changes to a ledger that becomes durable in one commit.
-type Batch struct {
-	ledger  *Ledger
-	head    head
-	changed map[uint64]record
-	forgot  []uint64
-}
-
-// Begin stages changes; only one batch of a ledger is in use at a time.
-func (l *Ledger) Begin() *Batch {
-	return &Batch{ledger: l, head: l.head, changed: map[uint64]record{}}
-}
-
-// Admit decides whether r, read in window w, is a version that was not
-// published yet: an unknown record, or a new print of at least the rank known.
-// A lower rank, or the print of the latest version or the one before it, is a
-// stale read. It returns the revision to publish and true, or false
-// (invariants 1 and 2).
-func (b *Batch) Admit(r sources.Record, w sources.Span) (revision int, fresh bool) {
-	id, print := hash(r.ID), hash(r.Print)
-	at := r.Created
-	if !w.Contains(at) {
-		at = w.To
-	}
-	known, ok := b.lookup(id)
-	seen := print == known.print || print == known.prev
-	if ok && (seen || r.Rank != sources.UnknownRank && r.Rank < known.rank) {
-		if at.After(known.at) {
-			known.at = at
-			b.changed[id] = known
-		}
-		return 0, false
-	}
-	next := record{at: at, rank: r.Rank, print: print, prev: known.print, revision: known.revision + 1, terminal: r.Terminal}
-	if ok && r.Rank == sources.UnknownRank { // the latest version of known rank stays the one to compare with
-		next.rank, next.print, next.prev = known.rank, known.print, print
-	}
-	if known.at.After(at) {
-		next.at = known.at
-	}
-	b.changed[id] = next
-	return int(next.revision), true
-}
-
-// Dead says that the version just admitted became a dead letter: it counts as
-// seen, not as a revision.
-func (b *Batch) Dead(r sources.Record) {
-	id := hash(r.ID)
-	rec := b.changed[id]
-	rec.revision--
-	b.changed[id] = rec
-}
-
-func (b *Batch) lookup(id uint64) (record, bool) {
-	if r, ok := b.changed[id]; ok {
-		return r, true
-	}
-	r, ok := b.ledger.records[id]
-	return r, ok
-}
-
-// Cover says that every record created in s, as the provider showed it at
-// time seen, is in this batch or in an earlier one. Only a span that joins
-// what is covered moves the ledger (invariant 4).
-func (b *Batch) Cover(s sources.Span, seen time.Time, lateness, tick time.Duration) {
-	if s.Empty() {
-		return
-	}
-	if !s.From.After(b.head.frontier.Add(tick)) && s.To.After(b.head.frontier) {
-		b.head.frontier = s.To
-	}
-	settled := seen.Add(-lateness).Truncate(tick)
-	if s.To.Before(settled) {
-		settled = s.To
-	}
-	if !s.From.After(b.head.settled.Add(tick)) && settled.After(b.head.settled) {
-		b.head.settled = settled
-	}
-}
-
-// Forget drops the records that lie before t and before the settled time by
-// more than a margin for windows that reach a little further than asked. The
-// caller promises to read nothing before t again.
-func (b *Batch) Forget(t time.Time) {
-	if t.After(b.head.settled) {
-		t = b.head.settled
-	}
-	t = t.Add(-forgetMargin)
-	for id, r := range b.ledger.records {
-		if r.at.Before(t) {
-			b.forgot = append(b.forgot, id)
-		}
-	}
-}
-
-// Empty reports whether the batch changes nothing.
-func (b *Batch) Empty() bool {
-	return b.head.equal(b.ledger.head) && len(b.changed) == 0 && len(b.forgot) == 0
-}
-
-// Entries returns the changed state, for a commit.
-func (b *Batch) Entries() []Entry {
-	entries := make([]Entry, 0, 1+len(b.changed)+len(b.forgot))
-	entries = append(entries, Entry{Key: b.ledger.prefix + headName, Value: encodeHead(b.head)})
-	for _, id := range slices.Sorted(maps.Keys(b.changed)) {
-		entries = append(entries, Entry{Key: b.ledger.prefix + recordName(id), Value: encodeRecord(b.changed[id])})
-	}
-	for _, id := range b.forgot {
-		entries = append(entries, Entry{Key: b.ledger.prefix + recordName(id)})
-	}
-	return entries
-}
-
-// Apply makes the batch the ledger's state; call it once its commit is durable.
-func (b *Batch) Apply() {
-	b.ledger.head = b.head
-	maps.Copy(b.ledger.records, b.changed)
-	for _, id := range b.forgot {
-		delete(b.ledger.records, id)
-	}
-}
-
-// hash is the 8 bytes that stand for a text in the ledger. Empty text gives
-// 0, which no other text does in practice.
-func hash(s string) uint64 {
-	if s == "" {
-		return 0
-	}
-	sum := sha256.Sum256([]byte(s))
-	return binary.BigEndian.Uint64(sum[:])
+	slices.SortFunc(keys, bucketKey.compare)
+	return keys
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -24,12 +25,18 @@ type batch struct {
 // admit asks the ledger which records are new and turns them into events, or
 // into dead letters when they never can be (invariant 8). Rows of the ticks
 // next to w belong to it: requests reach a tick further.
-func (r *runner) admit(records []sources.Record, w sources.Span) *batch {
+func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.Span) (*batch, error) {
 	b := &batch{runner: r, ledger: r.ledger.Begin()}
-	r.metrics.rows.Add(float64(len(records)))
 	near := sources.Span{From: w.From.Add(-r.stream.Tick), To: w.To.Add(r.stream.Tick)}
+	if err := b.ledger.Read(ctx, records, near); err != nil {
+		return nil, err
+	}
+	r.metrics.rows.Add(float64(len(records)))
 	for _, rec := range records {
-		revision, fresh := b.ledger.Admit(rec, near)
+		revision, fresh, err := b.ledger.Admit(ctx, rec, near)
+		if err != nil {
+			return nil, err
+		}
 		if !fresh {
 			r.metrics.stale.Inc()
 			continue
@@ -41,7 +48,7 @@ func (r *runner) admit(records []sources.Record, w sources.Span) *batch {
 		}
 		b.events, b.records = append(b.events, m), append(b.records, rec)
 	}
-	return b
+	return b, nil
 }
 
 // event normalizes and encodes one version of a record. Every error is a reason to
@@ -49,6 +56,9 @@ func (r *runner) admit(records []sources.Record, w sources.Span) *batch {
 func (r *runner) event(rec sources.Record, revision int) (schema.Message, error) {
 	if rec.Fault != nil {
 		return schema.Message{}, rec.Fault
+	}
+	if err := checkpoint.CheckRank(rec.Rank); err != nil {
+		return schema.Message{}, fault.Reject("rank", err)
 	}
 	e, err := r.account.Source.Normalize(r.stream, rec)
 	if err != nil {
@@ -147,8 +157,9 @@ func followed(records []sources.Record, i int, refused map[int]error) bool {
 }
 
 // commit is the sink's view of the batch.
-func (b *batch) commit() sinks.Commit {
-	return sinks.Commit{Events: b.events, Dead: b.dead, State: b.ledger.Entries()}
+func (b *batch) commit(ctx context.Context) (sinks.Commit, error) {
+	state, err := b.ledger.Entries(ctx)
+	return sinks.Commit{Events: b.events, Dead: b.dead, State: state}, err
 }
 
 var errTooLarge = errors.New("larger than the sink takes")

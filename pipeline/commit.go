@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"connector/internal/fault"
@@ -24,8 +23,14 @@ type committer struct {
 	log     *slog.Logger
 	metrics *Metrics
 
-	mu      sync.Mutex
+	turn    chan struct{} // holds one token: whoever takes it may use session
 	session sinks.Session
+}
+
+func newCommitter(session sinks.Session, log *slog.Logger, metrics *Metrics) *committer {
+	c := &committer{session: session, limits: session.Limits(), log: log, metrics: metrics, turn: make(chan struct{}, 1)}
+	c.turn <- struct{}{}
+	return c
 }
 
 // fits refuses a message that the sink would refuse.
@@ -44,15 +49,23 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 	if b.ledger.Empty() {
 		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	b.runner.status.rest()
+	select {
+	case <-c.turn:
+		defer func() { c.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	ctx, cancel := grace(ctx, shutdownGrace)
 	defer cancel()
 	again := newRetry()
+	commit, err := b.commit(ctx)
+	if err != nil {
+		return err
+	}
 	for {
 		began := time.Now()
-		err := c.session.Commit(ctx, b.commit())
+		err = c.session.Commit(ctx, commit)
 		rejected, isRejected := errors.AsType[*sinks.RejectedError](err)
 		switch {
 		case err == nil:
@@ -61,6 +74,9 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 			b.ledger.Apply()
 			return nil
 		case isRejected && b.replace(rejected):
+			if commit, err = b.commit(ctx); err != nil {
+				return err
+			}
 			continue
 		case isRejected:
 			return sinkFailed{fault.Fatal(err, "the sink refuses even a dead letter: check its size limits and permissions")}

@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type row struct {
 	visible time.Time
 	changes []time.Time // each is a new version
 	final   bool        // whether the last version is terminal
+	rank    int64       // of every version; 0 for the number of the version
 	fault   error
 }
 
@@ -39,6 +41,7 @@ type provider struct {
 	rows    map[string][]row
 	scans   []scan
 	fail    func(stream string, n int) error // n counts the scans of the stream from 1
+	gap     func() *sources.Span             // what cannot be proven now
 }
 
 type scan struct {
@@ -69,8 +72,22 @@ func (p *provider) Scan(_ context.Context, s sources.Stream, w sources.Span) ite
 				return
 			}
 		}
+		if g := p.hole(); g != nil && w.Contains(g.From) {
+			before := sources.Span{From: w.From, To: g.From.Add(-time.Second)}
+			if yield(sources.Chunk{Records: p.records(s.Name, before), Proven: before}, nil) {
+				yield(sources.Chunk{}, &sources.GapError{Span: *g, Reason: "too many rows"})
+			}
+			return
+		}
 		yield(sources.Chunk{Records: p.records(s.Name, w), Proven: w}, nil)
 	}
+}
+
+func (p *provider) hole() *sources.Span {
+	if p.gap == nil {
+		return nil
+	}
+	return p.gap()
 }
 
 // failWith changes what fails while the provider serves.
@@ -99,7 +116,7 @@ func (p *provider) records(stream string, w sources.Span) []sources.Record {
 		}
 		raw := fmt.Sprintf(`{"id":%q,"v":%d}`, r.id, version)
 		list = append(list, sources.Record{
-			ID: r.id, Created: r.created, Rank: int64(version), Print: fmt.Sprint(version), Raw: []byte(raw), Fault: r.fault,
+			ID: r.id, Created: r.created, Rank: cmp.Or(r.rank, int64(version)), Print: fmt.Sprint(version), Raw: []byte(raw), Fault: r.fault,
 			Terminal: r.final && version == len(r.changes)+1,
 		})
 	}
@@ -124,6 +141,7 @@ type memory struct {
 	limits sinks.Limits
 	fail   func(n int, c sinks.Commit) error // n counts the commits from 1
 	n      int
+	hang   bool // commits end only with their context
 }
 
 func (m *memory) Open(context.Context, string) (sinks.Session, error) { return m, nil }
@@ -133,6 +151,9 @@ func (m *memory) Limits() sinks.Limits                                { return m
 
 func (m *memory) Recover(_ context.Context, yield func(checkpoint.Entry) error) error {
 	for _, k := range slices.Sorted(maps.Keys(m.state)) {
+		if checkpoint.Paged(k) {
+			continue
+		}
 		if err := yield(checkpoint.Entry{Key: k, Value: m.state[k]}); err != nil {
 			return err
 		}
@@ -140,7 +161,17 @@ func (m *memory) Recover(_ context.Context, yield func(checkpoint.Entry) error) 
 	return nil
 }
 
+func (m *memory) Get(_ context.Context, key string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state[key], nil
+}
+
 func (m *memory) Commit(ctx context.Context, c sinks.Commit) error {
+	if m.hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.n++

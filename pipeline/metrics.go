@@ -10,7 +10,7 @@ import (
 // Metrics are the pipeline's Prometheus metrics.
 type Metrics struct {
 	rows, events, stale, dead, errors *prometheus.CounterVec
-	frontier                          *prometheus.GaugeVec
+	frontier, gaps                    *prometheus.GaugeVec
 	commit                            prometheus.Histogram
 	commitErrors                      prometheus.Counter
 }
@@ -22,15 +22,17 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return f.NewCounterVec(prometheus.CounterOpts{Namespace: "connector", Name: name, Help: help},
 			append([]string{"system", "account", "stream"}, more...))
 	}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return f.NewGaugeVec(prometheus.GaugeOpts{Namespace: "connector", Name: name, Help: help}, []string{"system", "account", "stream"})
+	}
 	return &Metrics{
-		rows:   counter("rows_read_total", "Rows read, repeated reads included."),
-		events: counter("events_published_total", "Events committed."),
-		stale:  counter("stale_reads_total", "Rows read again without a change."),
-		dead:   counter("dead_letters_total", "Rows that can never become an event.", "class"),
-		errors: counter("read_errors_total", "Readings that stopped with an error and were tried again."),
-		frontier: f.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: "connector", Name: "frontier_timestamp_seconds", Help: "Provider time up to which the stream was read, Unix seconds.",
-		}, []string{"system", "account", "stream"}),
+		rows:     counter("rows_read_total", "Rows read, repeated reads included."),
+		events:   counter("events_published_total", "Events committed."),
+		stale:    counter("stale_reads_total", "Rows read again without a change."),
+		dead:     counter("dead_letters_total", "Rows that can never become an event.", "class"),
+		errors:   counter("read_errors_total", "Readings that stopped with an error and were tried again."),
+		frontier: gauge("frontier_timestamp_seconds", "Provider time up to which the stream was read, Unix seconds."),
+		gaps:     gauge("gaps", "Spans of which the provider may hold rows that it does not show."),
 		commit: f.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "connector", Name: "commit_seconds", Help: "Time of successful commits.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
@@ -44,13 +46,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 type streamMetrics struct {
 	rows, events, stale, errors prometheus.Counter
 	dead                        *prometheus.CounterVec
-	frontier                    prometheus.Gauge
+	frontier, gaps              prometheus.Gauge
 }
 
 func (m *Metrics) stream(s schema.Source) *streamMetrics {
 	l := prometheus.Labels{"system": s.System, "account": s.Account, "stream": s.Stream}
 	return &streamMetrics{
 		rows: m.rows.With(l), events: m.events.With(l), stale: m.stale.With(l), errors: m.errors.With(l),
-		dead: m.dead.MustCurryWith(l), frontier: m.frontier.With(l),
+		dead: m.dead.MustCurryWith(l), frontier: m.frontier.With(l), gaps: m.gaps.With(l),
 	}
 }

@@ -4,6 +4,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"connector/checkpoint"
-	"connector/internal/fault"
 	"connector/schema"
 	"connector/sinks"
 	"connector/sources"
@@ -42,6 +42,8 @@ type Options struct {
 	Once     bool                          // read up to the provider's now at the start, then end
 	Log      *slog.Logger
 	Metrics  *Metrics
+
+	PageBytes int // memory for pages of the ledgers; 0 = checkpoint.DefaultPageBytes
 }
 
 // Pipeline runs all streams of all accounts into one sink.
@@ -78,7 +80,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	shared := &committer{session: session, limits: session.Limits(), log: p.opts.Log, metrics: p.opts.Metrics}
+	shared := newCommitter(session, p.opts.Log, p.opts.Metrics)
 	if err := p.recover(ctx, session); err != nil {
 		return errors.Join(err, session.Close())
 	}
@@ -106,7 +108,7 @@ func (p *Pipeline) runAll(ctx context.Context, shared *committer) error {
 	return distinct(errs)
 }
 
-// recover loads the ledgers. State of streams that are not configured is left alone.
+// recover loads the ledgers, which share the memory for pages. State of streams that are not configured is left alone.
 func (p *Pipeline) recover(ctx context.Context, session sinks.Session) error {
 	state := map[string][]checkpoint.Entry{}
 	err := session.Recover(ctx, func(e checkpoint.Entry) error {
@@ -117,12 +119,14 @@ func (p *Pipeline) recover(ctx context.Context, session sinks.Session) error {
 	if err != nil {
 		return fmt.Errorf("reading checkpoint: %w", err)
 	}
+	pages := checkpoint.NewPages(session.Get, cmp.Or(p.opts.PageBytes, checkpoint.DefaultPageBytes))
 	for _, r := range p.runners {
+		r.pages = pages
 		if len(state[r.prefix]) == 0 {
 			continue
 		}
-		if r.ledger, err = checkpoint.Load(r.prefix, state[r.prefix]); err != nil {
-			return fault.Fatal(err, "restore the checkpoint from a backup; it is not read as a new stream, which would publish everything again")
+		if r.ledger, err = checkpoint.Load(r.prefix, state[r.prefix], pages); err != nil {
+			return err
 		}
 	}
 	return nil

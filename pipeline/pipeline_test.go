@@ -11,10 +11,12 @@ import (
 
 	"go.uber.org/goleak"
 
+	"connector/checkpoint"
 	"connector/internal/fault"
 	"connector/pipeline"
 	"connector/schema"
 	"connector/sinks"
+	"connector/sources"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -190,6 +192,7 @@ func TestPoisonBecomesDeadLetterOnce(t *testing.T) {
 		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {
 			{id: "good 1", created: at(-time.Minute)},
 			{id: "poison", created: at(-time.Minute), fault: fault.Reject("decode", errors.New("not an object"))},
+			{id: "unordered", created: at(-time.Minute), rank: -7},
 			{id: "good 2", created: at(-time.Minute)},
 			{id: "refused", created: at(-time.Minute)},
 			{id: "huge" + strings.Repeat("!", 2000), created: at(-time.Minute)},
@@ -213,7 +216,7 @@ func TestPoisonBecomesDeadLetterOnce(t *testing.T) {
 			class, _, _ = strings.Cut(class, `"`)
 			classes = append(classes, class)
 		}
-		if got, want := fmt.Sprint(classes), "[decode too_large sink]"; got != want {
+		if got, want := fmt.Sprint(classes), "[decode rank too_large sink]"; got != want {
 			t.Errorf("dead letters: got %s, want %s", got, want)
 		}
 	})
@@ -281,4 +284,93 @@ func TestAlive(t *testing.T) {
 			<-done
 		})
 	}
+}
+
+// A page that went bad after the start stops the stream that needs it.
+func TestDamagedPageIsFatal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{}}
+		for i := range 100 {
+			when := at(time.Duration(i) * 10 * time.Second)
+			p.rows["s"] = append(p.rows["s"], row{id: fmt.Sprint(i), created: when, visible: when})
+		}
+		sink := &memory{}
+		if err := runFor(t, options(p, sink), 20*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		damaged := 0
+		for key, value := range sink.state {
+			if checkpoint.Paged(key) {
+				value[len(value)/2] ^= 1
+				damaged++
+			}
+		}
+		err := runFor(t, options(p, sink), 20*time.Minute)
+		if damaged == 0 || !fault.IsFatal(err) || !strings.Contains(err.Error(), "restore the checkpoint") {
+			t.Errorf("%d pages damaged: got %v, want a fatal error with a remedy", damaged, err)
+		}
+		if got, want := len(sink.versions()), 100; got != want {
+			t.Errorf("got %d events, want %d", got, want)
+		}
+	})
+}
+
+// A span that cannot be proven holds up nothing behind it, survives a restart
+// as a gap, and is closed once it can be proven.
+func TestGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		hole := sources.Span{From: at(-90 * time.Minute), To: at(-90 * time.Minute)}
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {
+			{id: "before", created: at(-2 * time.Hour)}, {id: "inside", created: hole.From}, {id: "behind", created: at(-time.Minute)},
+		}}}
+		p.gap = func() *sources.Span {
+			if time.Since(began) < 10*time.Minute {
+				return &hole
+			}
+			return nil
+		}
+		sink := &memory{}
+		gaps := func() int {
+			var entries []checkpoint.Entry
+			for k, v := range sink.state {
+				if !checkpoint.Paged(k) {
+					entries = append(entries, checkpoint.Entry{Key: k, Value: v})
+				}
+			}
+			l, err := checkpoint.Load("a/s/", entries, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(l.Gaps())
+		}
+		for _, want := range []int{1, 0} {
+			if err := runFor(t, options(p, sink), 7*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			if got := gaps(); got != want {
+				t.Errorf("after %v: got %d gaps, want %d", time.Since(began), got, want)
+			}
+		}
+		got := sink.versions()
+		slices.Sort(got)
+		if want := []string{"before", "behind", "inside"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// A sink that hangs delays the end by one grace period, not by one per stream.
+func TestShutdownWithHangingSink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"a", "b", "c", "d"}}
+		sink := &memory{hang: true}
+		began := time.Now()
+		if err := runFor(t, options(p, sink), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got := time.Since(began) - time.Minute; got > 9*time.Second {
+			t.Errorf("stopping took %v, want at most 9s", got)
+		}
+	})
 }

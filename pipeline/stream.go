@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"connector/checkpoint"
@@ -24,6 +25,7 @@ type runner struct {
 	start   func(now time.Time) time.Time
 	once    bool
 
+	pages   *checkpoint.Pages
 	ledger  *checkpoint.Ledger // nil until the first reading of a new stream
 	watched time.Time          // provider's time at the latest reading of open records
 	commits *committer
@@ -90,7 +92,7 @@ func (r *runner) pass(ctx context.Context) error {
 		return err
 	}
 	if r.ledger == nil {
-		r.ledger = checkpoint.New(r.prefix, r.start(now).Truncate(r.stream.Tick), r.stream.Tick)
+		r.ledger = checkpoint.New(r.prefix, r.start(now).Truncate(r.stream.Tick), r.stream.Tick, r.pages)
 	}
 	head := now.Add(-r.account.Lag).Truncate(r.stream.Tick)
 	for w := r.window(head); !w.Empty(); w = r.next(w, head) {
@@ -116,14 +118,14 @@ func (r *runner) next(w sources.Span, head time.Time) sources.Span {
 	return sources.Span{From: from, To: to}
 }
 
-// watch reads the hours again that hold records which may still change, once
-// per lateness, and forgets what is given up (see Account.GiveUp).
+// watch reads the gaps again, and the hours that hold records which may still
+// change, once per lateness, until they are given up (see Account.GiveUp).
 func (r *runner) watch(ctx context.Context, now time.Time) error {
 	if r.once || now.Sub(r.watched) < r.account.Lateness {
 		return nil
 	}
-	horizon := now.Add(-r.account.GiveUp).Truncate(r.stream.Tick)
-	for _, open := range r.ledger.Open(horizon, r.ledger.Settled()) {
+	again := append(r.ledger.Open(r.horizon(now), r.ledger.Settled()), r.ledger.Gaps()...)
+	for _, open := range again {
 		first := sources.Span{To: open.From.Add(-r.stream.Tick)}
 		for w := r.next(first, open.To); !w.Empty(); w = r.next(w, open.To) {
 			if err := r.read(ctx, w, now); err != nil {
@@ -131,17 +133,46 @@ func (r *runner) watch(ctx context.Context, now time.Time) error {
 			}
 		}
 	}
-	b := r.ledger.Begin()
-	b.Forget(horizon)
-	if err := r.commits.commit(ctx, &batch{runner: r, ledger: b}); err != nil {
-		return err
-	}
 	r.watched = now
 	return nil
 }
 
-// read moves the records of one window, chunk by chunk.
+// horizon returns the time before which records are given up.
+func (r *runner) horizon(now time.Time) time.Time {
+	return now.Add(-r.account.GiveUp).Truncate(r.stream.Tick)
+}
+
+// read moves the records of one window. What cannot be proven complete becomes
+// a gap of the ledger, and reading goes on behind it.
 func (r *runner) read(ctx context.Context, w sources.Span, now time.Time) error {
+	for !w.Empty() {
+		err := r.scan(ctx, w, now)
+		gap, ok := errors.AsType[*sources.GapError](err)
+		if !ok {
+			return err
+		}
+		if err := r.skip(ctx, gap, now); err != nil {
+			return err
+		}
+		w.From = gap.Span.To.Add(r.stream.Tick)
+	}
+	return nil
+}
+
+// skip notes a gap.
+func (r *runner) skip(ctx context.Context, gap *sources.GapError, now time.Time) error {
+	known := slices.ContainsFunc(r.ledger.Gaps(), func(s sources.Span) bool { return s.Contains(gap.Span.From) && s.Contains(gap.Span.To) })
+	if known {
+		return nil
+	}
+	r.log.Error("gap: the provider may hold rows that it does not show; tried again until it is given up", "from", gap.Span.From, "to", gap.Span.To, "reason", gap.Reason)
+	b := &batch{runner: r, ledger: r.ledger.Begin()}
+	b.ledger.Gap(gap.Span, now, r.account.Lateness, r.stream.Tick)
+	return r.commits.commit(ctx, b)
+}
+
+// scan moves the records of one window, chunk by chunk.
+func (r *runner) scan(ctx context.Context, w sources.Span, now time.Time) error {
 	r.status.beat(0)
 	for chunk, err := range r.account.Source.Scan(ctx, r.stream, w) {
 		if err != nil {
@@ -153,21 +184,30 @@ func (r *runner) read(ctx context.Context, w sources.Span, now time.Time) error 
 		r.status.beat(0)
 	}
 	r.metrics.frontier.Set(float64(r.ledger.Frontier().UnixMilli()) / 1000)
+	r.metrics.gaps.Set(float64(len(r.ledger.Gaps())))
 	return nil
 }
 
 // publish admits what is new in a chunk and commits it, in as many commits as
-// the sink's limit asks for. Coverage follows with the last one (invariants 3,
-// 4 and 5).
+// the sink's limit asks for. With the last one coverage follows (invariants 3,
+// 4 and 5), and what is given up is forgotten.
 func (r *runner) publish(ctx context.Context, chunk sources.Chunk, w sources.Span, now time.Time) error {
 	records, most := chunk.Records, r.commits.limits.MaxMessages
 	for most > 0 && len(records) > most {
-		if err := r.commits.commit(ctx, r.admit(records[:most], w)); err != nil {
+		b, err := r.admit(ctx, records[:most], w)
+		if err != nil {
+			return err
+		}
+		if err := r.commits.commit(ctx, b); err != nil {
 			return err
 		}
 		records = records[most:]
 	}
-	b := r.admit(records, w)
+	b, err := r.admit(ctx, records, w)
+	if err != nil {
+		return err
+	}
 	b.ledger.Cover(chunk.Proven, now, r.account.Lateness, r.stream.Tick)
+	b.ledger.Forget(r.horizon(now))
 	return r.commits.commit(ctx, b)
 }

@@ -48,6 +48,10 @@ func (s *pairSession) Recover(ctx context.Context, yield func(checkpoint.Entry) 
 	return s.store.Load(ctx, yield)
 }
 
+func (s *pairSession) Get(ctx context.Context, key string) ([]byte, error) {
+	return s.store.Get(ctx, key)
+}
+
 func (s *pairSession) Commit(ctx context.Context, c Commit) error {
 	if err := s.publish(ctx, c); err != nil {
 		return err

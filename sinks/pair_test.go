@@ -40,6 +40,10 @@ func (l *log) Load(_ context.Context, yield func(checkpoint.Entry) error) error 
 	return yield(checkpoint.Entry{Key: "k"})
 }
 
+func (l *log) Get(_ context.Context, key string) ([]byte, error) {
+	return []byte("value of " + key), nil
+}
+
 func (l *log) Save(ctx context.Context, entries []checkpoint.Entry) error {
 	if err := ctx.Err(); err != nil {
 		return err

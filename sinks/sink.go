@@ -63,11 +63,16 @@ type Sink interface {
 	Close() error
 }
 
-// Session is the ownership of one unit. It is not safe for concurrent use.
+// Session is the ownership of one unit. But for Get it is not safe for
+// concurrent use.
 type Session interface {
 	Limits() Limits
-	// Recover calls yield for each entry of the unit's state.
+	// Recover calls yield for each entry of the unit's state whose key is not
+	// [checkpoint.Paged].
 	Recover(ctx context.Context, yield func(checkpoint.Entry) error) error
+	// Get returns the value of a key of the state, nil when there is none. It
+	// may be called from several goroutines, also while Commit runs.
+	Get(ctx context.Context, key string) ([]byte, error)
 	// Commit returns nil when everything is durable. Otherwise the state is
 	// unchanged and the error is ErrFenced, a *RejectedError (call again with
 	// other messages in place of the rejected), marked fatal, or transient

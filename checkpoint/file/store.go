@@ -2,6 +2,7 @@
 package file
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -66,12 +67,31 @@ func (s *Store) Load(ctx context.Context, yield func(checkpoint.Entry) error) er
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			if checkpoint.Paged(string(k)) {
+				continue
+			}
 			if err := yield(checkpoint.Entry{Key: string(k), Value: v}); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// Get implements [checkpoint.Store].
+func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var value []byte
+	err := s.db.View(func(tx *bolt.Tx) error {
+		value = bytes.Clone(tx.Bucket(bucket).Get([]byte(key)))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading checkpoint %s: %w", s.db.Path(), err)
+	}
+	return value, nil
 }
 
 // Save implements [checkpoint.Store].

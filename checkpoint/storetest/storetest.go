@@ -26,6 +26,8 @@ func Check(ctx context.Context, open Open) error {
 		{"what was saved is there after reopening", savedSurvives},
 		{"a nil value deletes, an empty one does not", nilDeletes},
 		{"keys come in order", keysInOrder},
+		{"a paged entry is got and not loaded", pagedIsGot},
+		{"what was got stays as it was", gotStays},
 		{"the error of yield stops loading", yieldStops},
 		{"a held unit is refused", heldIsRefused},
 		{"a cancelled save changes nothing", cancelledSave},
@@ -100,6 +102,50 @@ func keysInOrder(ctx context.Context, open Open) error {
 			last = e.Key
 			return nil
 		})
+	})
+}
+
+func pagedIsGot(ctx context.Context, open Open) error {
+	const key = "account/stream/b/2026010100/0000"
+	if err := save(ctx, open, checkpoint.Entry{Key: key, Value: []byte("page")}); err != nil {
+		return err
+	}
+	return use(open, func(s checkpoint.Store) error {
+		state, err := load(ctx, s)
+		if err != nil {
+			return err
+		}
+		if _, ok := state[key]; ok {
+			return errors.New("it was loaded")
+		}
+		for k, want := range map[string][]byte{key: []byte("page"), "account/stream/b/none": nil} {
+			if got, err := s.Get(ctx, k); err != nil || !bytes.Equal(got, want) || (got == nil) != (want == nil) {
+				return fmt.Errorf("getting %q: got %q, %w, want %q", k, got, err, want)
+			}
+		}
+		return nil
+	})
+}
+
+func gotStays(ctx context.Context, open Open) error {
+	return use(open, func(s checkpoint.Store) error {
+		const key = "account/stream/b/2026010100/0001"
+		var got []byte
+		for _, v := range []string{"before", "behind"} {
+			if err := s.Save(ctx, []checkpoint.Entry{{Key: key, Value: []byte(v)}}); err != nil {
+				return err
+			}
+			if v == "before" {
+				var err error
+				if got, err = s.Get(ctx, key); err != nil {
+					return err
+				}
+			}
+		}
+		if string(got) != "before" {
+			return fmt.Errorf("a later save changed it to %q", got)
+		}
+		return nil
 	})
 }
 

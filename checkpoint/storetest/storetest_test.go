@@ -36,11 +36,21 @@ func (f *fake) Load(_ context.Context, yield func(checkpoint.Entry) error) error
 		slices.Reverse(keys)
 	}
 	for _, k := range keys {
+		if checkpoint.Paged(k) && f.fault != "loads pages" {
+			continue
+		}
 		if err := yield(checkpoint.Entry{Key: k, Value: f.state[k]}); err != nil && f.fault != "goes on" {
 			return err
 		}
 	}
 	return nil
+}
+
+func (f *fake) Get(_ context.Context, key string) ([]byte, error) {
+	if f.fault == "gets nothing" {
+		return nil, nil
+	}
+	return f.state[key], nil
 }
 
 func (f *fake) Save(ctx context.Context, entries []checkpoint.Entry) error {
@@ -50,6 +60,10 @@ func (f *fake) Save(ctx context.Context, entries []checkpoint.Entry) error {
 	for _, e := range entries {
 		if e.Value == nil && f.fault != "never deletes" {
 			delete(f.state, e.Key)
+			continue
+		}
+		if f.fault == "writes in place" && len(f.state[e.Key]) == len(e.Value) {
+			copy(f.state[e.Key], e.Value)
 			continue
 		}
 		f.state[e.Key] = e.Value
@@ -68,6 +82,10 @@ func TestKitFindsBrokenStores(t *testing.T) {
 		"goes on":       "the error of yield",
 		"no lock":       "a held unit is refused",
 		"saves late":    "a cancelled save",
+
+		"loads pages":     "a paged entry",
+		"gets nothing":    "a paged entry",
+		"writes in place": "what was got stays",
 	} {
 		err := storetest.Check(t.Context(), (&fake{fault: fault}).open)
 		if want == "" && err != nil {

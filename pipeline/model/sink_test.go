@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 
 	"connector/checkpoint"
 	"connector/schema"
@@ -34,11 +35,32 @@ func (b *broker) load(yield func(checkpoint.Entry) error) error {
 	b.h.mu.Lock()
 	defer b.h.mu.Unlock()
 	for _, k := range slices.Sorted(maps.Keys(b.state)) {
+		if checkpoint.Paged(k) {
+			continue
+		}
 		if err := yield(checkpoint.Entry{Key: k, Value: b.state[k]}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// resident lists the state of a stream that is read at start.
+func (b *broker) resident(prefix string) []checkpoint.Entry {
+	var list []checkpoint.Entry
+	for k, v := range b.state {
+		if strings.HasPrefix(k, prefix) && !checkpoint.Paged(k) {
+			list = append(list, checkpoint.Entry{Key: k, Value: v})
+		}
+	}
+	return list
+}
+
+// Get returns a piece of state.
+func (b *broker) Get(_ context.Context, key string) ([]byte, error) {
+	b.h.mu.Lock()
+	defer b.h.mu.Unlock()
+	return b.state[key], nil
 }
 
 // rejections lists what the sink never takes.

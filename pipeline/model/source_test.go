@@ -184,7 +184,22 @@ func (s *source) page(ctx context.Context, w sources.Span, offset int) (scan.Pag
 	if s.cut(len(rows)) >= 0 {
 		return scan.Page{}, errCut
 	}
-	return scan.Page{Records: rows, Full: len(rows) == s.h.plan.page}, nil
+	page := scan.Page{Full: len(rows) == s.h.plan.page, Total: s.total(s.reach(w))}
+	for _, r := range rows {
+		page.Rows = append(page.Rows, scan.Row{Record: r})
+	}
+	return page, nil
+}
+
+// total is the number of rows of w.
+func (s *source) total(w sources.Span) int {
+	n := 0
+	for _, r := range s.h.world.rows {
+		if !r.created.Before(w.From) && !r.created.After(w.To) && r.at(time.Now()) >= 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // ask sends one request.

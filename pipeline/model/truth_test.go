@@ -79,19 +79,15 @@ func (t *truth) store(m schema.Message, dead bool) {
 // take notes that the state of a commit is durable, after its messages.
 func (t *truth) take(c sinks.Commit) {
 	t.order(c)
-	var head []checkpoint.Entry
 	prefix := checkpoint.Prefix(account, t.h.stream)
 	for _, e := range c.State {
-		switch {
-		case e.Value == nil:
+		if e.Value == nil {
 			t.h.counts[forgotten]++
-		case e.Key == prefix+"h":
-			head = append(head, e)
 		}
 	}
-	l, err := checkpoint.Load(prefix, head)
+	l, err := checkpoint.Load(prefix, t.h.broker.resident(prefix), nil)
 	if err != nil {
-		t.h.violated(3, "the head cannot be read: %v", err)
+		t.h.violated(3, "the ledger cannot be read: %v", err)
 		return
 	}
 	t.cover(l.Settled(), l.Frontier())

@@ -1,0 +1,262 @@
+package checkpoint
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+)
+
+// plan is what a commit writes and what it makes of the ledger.
+type plan struct {
+	entries []Entry
+	head    head
+	delta   delta
+	changed map[bucketKey]*bucket // in place of those of the ledger; nil for dropped ones
+	pages   map[string]page       // nil for deleted ones
+}
+
+// partRef names a part with changes that its page lacks.
+type partRef struct {
+	bucket bucketKey
+	index  int
+	part   *part
+}
+
+// Entries returns the changed state, for a commit: the head, what changed as
+// one delta, and from time to time pages and index with older deltas folded
+// in. It reads the pages it folds into.
+func (b *Batch) Entries(ctx context.Context) ([]Entry, error) {
+	l := b.ledger
+	p := &plan{head: b.head, changed: map[bucketKey]*bucket{}, pages: map[string]page{}}
+	dropped := b.dropped()
+	if b.changes+len(b.reached)+len(dropped)+len(l.outdated) > 0 {
+		p.head.number++
+		for _, k := range dropped {
+			p.drop(k, l.buckets[k])
+		}
+		folded, err := b.fold(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		b.put(p, delta{number: p.head.number, dropped: dropped}, folded)
+		b.advance(p, len(folded) > 0)
+	}
+	for _, key := range l.outdated {
+		p.entries = append(p.entries, Entry{Key: key})
+	}
+	key := l.prefix + headName
+	p.entries = append(p.entries, Entry{Key: key, Value: encodeHead(key, p.head)})
+	b.plan = p
+	return p.entries, nil
+}
+
+func (p *plan) drop(k bucketKey, bk *bucket) {
+	p.changed[k] = nil
+	for i := range bk.parts {
+		if bk.parts[i].folded > 0 {
+			p.page(bk.parts[i].key, nil)
+		}
+	}
+}
+
+func (p *plan) page(key string, pg page) {
+	p.pages[key] = pg
+	p.entries = append(p.entries, Entry{Key: key, Value: pg})
+}
+
+// dirty lists the parts with deltas, the oldest delta first.
+func (l *Ledger) dirty(p *plan) (refs []partRef, entries int) {
+	for k, bk := range l.buckets {
+		if _, dropped := p.changed[k]; dropped {
+			continue
+		}
+		for i := range bk.parts {
+			if n := len(bk.parts[i].delta); n > 0 {
+				refs = append(refs, partRef{k, i, &bk.parts[i]})
+				entries += n
+			}
+		}
+	}
+	slices.SortFunc(refs, func(x, y partRef) int {
+		return cmp.Or(cmp.Compare(x.part.oldest, y.part.oldest), x.bucket.compare(y.bucket), cmp.Compare(x.index, y.index))
+	})
+	return refs, entries
+}
+
+// fold merges the deltas of earlier commits into the pages of some parts:
+// when they are too many, and when they grow old, evenly until the age at
+// which they must be gone. It returns the parts it folded.
+func (b *Batch) fold(ctx context.Context, p *plan) ([]partRef, error) {
+	l := b.ledger
+	refs, entries := l.dirty(p)
+	aged, span := 0, uint64(1)
+	for _, r := range refs {
+		if age := p.head.number - r.part.oldest; age >= l.limits.young || l.outdated != nil {
+			aged++
+		}
+	}
+	if aged > 0 {
+		if age := p.head.number - refs[0].part.oldest; age < l.limits.old && l.outdated == nil {
+			span += l.limits.old - age
+		}
+	}
+	must := (aged + int(span) - 1) / int(span)
+	entries += b.changes
+	n, written := 0, 0
+	for n < len(refs) && (n < must || entries > l.limits.delta || aged > 0 && written < l.limits.fold) {
+		size, err := l.foldPart(ctx, p, refs[n])
+		if err != nil {
+			return nil, err
+		}
+		entries -= len(refs[n].part.delta)
+		written += size
+		n++
+	}
+	return refs[:n], nil
+}
+
+// foldPart stages the page of a part, or several when it grew too large.
+func (l *Ledger) foldPart(ctx context.Context, p *plan, r partRef) (written int, err error) {
+	var old []byte
+	if r.part.count > 0 {
+		pg, err := l.pages.read(ctx, r.part)
+		if err != nil {
+			return 0, err
+		}
+		old = pg.entries()
+	}
+	parts, entries := l.split(r, merge(old, r.part.delta))
+	for i := range parts {
+		part := &parts[i]
+		part.folded = p.head.number - 1
+		part.count, part.open = len(entries[i])/entrySize, countOpen(entries[i])
+		p.page(part.key, newPage(part.key, part.folded, entries[i]))
+		written += len(entries[i])
+	}
+	bk := p.changed[r.bucket]
+	if bk == nil {
+		bk = l.buckets[r.bucket].clone()
+		p.changed[r.bucket] = bk
+	}
+	i := slices.IndexFunc(bk.parts, func(o part) bool { return o.start == r.part.start })
+	bk.parts = slices.Replace(bk.parts, i, i+1, parts...)
+	return written, nil
+}
+
+// split halves the range of a part until each half fits a page.
+func (l *Ledger) split(r partRef, entries []byte) ([]part, [][]byte) {
+	parts := l.buckets[r.bucket].parts
+	end := uint64(1) << 16 // in upper 16 bits
+	if r.index+1 < len(parts) {
+		end = parts[r.index+1].start >> 48
+	}
+	var made []part
+	var pieces [][]byte
+	var halve func(start, end uint64, entries []byte)
+	halve = func(start, end uint64, entries []byte) {
+		if len(entries) <= l.limits.page || end-start == 1 {
+			made = append(made, part{start: start << 48, key: l.prefix + pageName(r.bucket, start<<48)})
+			pieces = append(pieces, entries)
+			return
+		}
+		middle := start + (end-start)/2
+		n := place(entries, middle<<48)
+		halve(start, middle, entries[:n])
+		halve(middle, end, entries[n:])
+	}
+	halve(r.part.start>>48, end, entries)
+	return made, pieces
+}
+
+// put stages the delta of the commit and the buckets it touches.
+func (b *Batch) put(p *plan, d delta, folded []partRef) {
+	l := b.ledger
+	puts := b.staged()
+	for _, r := range folded { // whose page now holds the entry that the delta had
+		for id, was := range r.part.delta {
+			if e, ok := puts[r.bucket][id]; ok {
+				e.wasOpen = !was.terminal
+				puts[r.bucket][id] = e
+			}
+		}
+	}
+	for _, k := range sortedKeys(puts) {
+		bk := p.changed[k]
+		switch {
+		case bk != nil:
+		case l.buckets[k] != nil:
+			bk = l.buckets[k].clone()
+		default:
+			bk = l.newBucket(k, reach{}, d.number)
+		}
+		p.changed[k] = bk
+		if r, ok := b.reached[k]; ok {
+			bk.reach = r
+		}
+		d.puts = append(d.puts, put{k, bk.reach, puts[k]})
+	}
+	p.delta = d
+	key := l.prefix + slotName(d.number)
+	p.entries = append(p.entries, Entry{Key: key, Value: encodeDelta(key, d)})
+}
+
+// advance writes the index when it changed by a fold, or because the slots
+// run out, and deletes the deltas that it and the pages hold.
+func (b *Batch) advance(p *plan, folded bool) {
+	l := b.ledger
+	if !folded && p.head.number-p.head.folded < l.limits.young {
+		return
+	}
+	buckets := maps.Clone(l.buckets)
+	for k, bk := range p.changed {
+		buckets[k] = bk
+		if bk == nil {
+			delete(buckets, k)
+		}
+	}
+	p.head.indexed = p.head.number
+	key := l.prefix + indexName
+	p.entries = append(p.entries, Entry{Key: key, Value: encodeIndex(key, p.head.number, buckets)})
+	was := p.head.folded
+	p.head.folded = p.head.number - 1
+	if b.changes == 0 {
+		p.head.folded++
+	}
+	for _, bk := range buckets {
+		for i := range bk.parts {
+			if len(bk.parts[i].delta) > 0 {
+				p.head.folded = min(p.head.folded, bk.parts[i].oldest-1)
+			}
+		}
+	}
+	for n := was + 1; n <= min(p.head.folded, p.head.number-1); n++ {
+		p.entries = append(p.entries, Entry{Key: l.prefix + slotName(n)})
+	}
+}
+
+// Apply makes what the latest Entries returned the ledger's state; call it
+// once that is durable.
+func (b *Batch) Apply() {
+	l, p := b.ledger, b.plan
+	l.head, l.outdated = p.head, nil
+	for k, bk := range p.changed {
+		l.buckets[k] = bk
+		if bk == nil {
+			delete(l.buckets, k)
+		}
+	}
+	for _, put := range p.delta.puts {
+		l.buckets[put.bucket].apply(p.delta.number, put.entries)
+	}
+	for key, pg := range p.pages {
+		if pg == nil {
+			l.pages.drop(key)
+			continue
+		}
+		l.pages.put(key, pg)
+	}
+	if !b.forget.IsZero() {
+		l.forgotten = hourOf(b.forget)
+	}
+}

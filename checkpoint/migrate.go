@@ -1,0 +1,70 @@
+package checkpoint
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// The first encoding kept the head under h and each record under r/<16 hex
+// digits of its id hash>, and recorded no bucket: only the creation time of a
+// record, or the end of the latest window that held it. [Load] reads it into
+// buckets of undated records, where a record is found by any window of its
+// time, and the next commit writes those and deletes the old keys.
+const (
+	v1Encoding   = 1
+	v1RecordName = "r/"
+	v1HeadSize   = 1 + 3*8
+	v1RecordSize = 1 + 4*8 + 4 + 1
+	v1Window     = 24 // hours, the longest windows there were
+)
+
+func isV1(values map[string][]byte) bool {
+	h := values[headName]
+	return len(h) == v1HeadSize && h[0] == v1Encoding
+}
+
+func loadV1(prefix string, values map[string][]byte, pages *Pages) (*Ledger, error) {
+	l := empty(prefix, pages)
+	h := values[headName]
+	l.head = head{start: timeAt(h[1:]), settled: timeAt(h[9:]), frontier: timeAt(h[17:]), number: 1}
+	if l.head.frontier.Before(l.head.settled) {
+		return nil, damaged(prefix+headName, errDamaged)
+	}
+	l.outdated = []string{}
+	for name, value := range values {
+		if name == headName {
+			continue
+		}
+		if err := l.addV1(name, value); err != nil {
+			return nil, damaged(prefix+name, err)
+		}
+		l.outdated = append(l.outdated, prefix+name)
+	}
+	return l, nil
+}
+
+func (l *Ledger) addV1(name string, b []byte) error {
+	digits, ok := strings.CutPrefix(name, v1RecordName)
+	if !ok || len(digits) != 16 {
+		return fmt.Errorf("beside a head of the first encoding: %w", errOther)
+	}
+	id, err := strconv.ParseUint(digits, 16, 64)
+	if err != nil || len(b) != v1RecordSize || b[0] != v1Encoding || b[v1RecordSize-1] > 1 {
+		return errDamaged
+	}
+	at := hourOf(timeAt(b[1:]))
+	k := undatedIn(at)
+	bk := l.buckets[k]
+	if bk == nil {
+		bk = l.newBucket(k, reach{from: at - v1Window, until: at}, l.head.number)
+		l.buckets[k] = bk
+	}
+	bk.apply(l.head.number, map[uint64]entry{id: {
+		rank:  foldRank(int64(binary.BigEndian.Uint64(b[9:])), k.block),
+		print: binary.BigEndian.Uint64(b[17:]) >> 16, prev: uint32(binary.BigEndian.Uint64(b[25:]) >> 32),
+		revision: uint16(min(binary.BigEndian.Uint32(b[33:]), maxRevision)), terminal: b[v1RecordSize-1] == 1,
+	}})
+	return nil
+}

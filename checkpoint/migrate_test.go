@@ -1,0 +1,102 @@
+package checkpoint_test
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"connector/checkpoint"
+	"connector/sources"
+)
+
+// v1 returns the state of testdata/v1.json, which the first encoding wrote.
+func v1(t *testing.T) *disk {
+	t.Helper()
+	b, err := os.ReadFile("testdata/v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDisk()
+	if err := json.Unmarshal(b, &d.state); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestMigration(t *testing.T) {
+	for _, committed := range []bool{false, true} {
+		d := v1(t)
+		l := d.ledger(t)
+		if committed {
+			d.commit(t, l.Begin())
+			for key := range d.state {
+				if strings.HasPrefix(key, prefix+"r/") {
+					t.Errorf("entry %q of the first encoding is left", key)
+				}
+			}
+			l = d.ledger(t)
+		}
+		if got, want := l.Settled(), span(0, 7200).To; !got.Equal(want) {
+			t.Errorf("settled: got %v, want %v", got, want)
+		}
+		if got := l.Open(t0, span(0, 10800).To); len(got) == 0 || !got[len(got)-1].Contains(span(0, 7000).To) {
+			t.Errorf("open: got %v, want the hours of the records that may change", got)
+		}
+		b := l.Begin()
+		for _, known := range []struct {
+			r sources.Record
+			w sources.Span
+		}{
+			{rec("changed", 60, 2, "q", false), span(0, 3600)},
+			{rec("changed", 60, 2, "p", false), span(30, 90)},
+			{rec("changed", 60, 1, "other", false), span(30, 90)},
+			{rec("terminal", 3700, 1767225600000, "p", true), span(3690, 3710)},
+			{rec("found elsewhere", -90000, 1, "p", false), span(7000, 9000)},
+			{sources.Record{ID: "undated", Print: "p"}, span(0, 7200)},
+		} {
+			if revision, fresh := admit(t, b, known.r, known.w); fresh {
+				t.Errorf("committed %v, record %q: got revision %d, want a stale read", committed, known.r.ID, revision)
+			}
+		}
+		if got, _ := admit(t, b, rec("changed", 60, 3, "r", true), span(0, 3600)); got != 3 {
+			t.Errorf("next version: got revision %d, want 3", got)
+		}
+		if got, _ := admit(t, b, rec("new", 60, 3, "r", true), span(0, 3600)); got != 1 {
+			t.Errorf("new record: got revision %d, want 1", got)
+		}
+	}
+}
+
+func TestMigratedIsForgotten(t *testing.T) {
+	d := v1(t)
+	l := d.ledger(t)
+	d.commit(t, l.Begin())
+	b := l.Begin()
+	b.Cover(span(0, 100*3600), span(0, 101*3600).To, time.Minute, tick)
+	b.Forget(span(0, 90*3600).To)
+	d.commit(t, b)
+	for key := range d.state {
+		if checkpoint.Paged(key) {
+			t.Errorf("page %q is left", key)
+		}
+	}
+}
+
+func FuzzLoadFirstEncoding(f *testing.F) {
+	f.Add("r/0123456789abcdef", append([]byte{1}, make([]byte, 37)...))
+	f.Add("h", append([]byte{1}, make([]byte, 24)...))
+	f.Add("x", []byte{})
+	head := append([]byte{1}, make([]byte, 24)...)
+	f.Fuzz(func(t *testing.T, name string, value []byte) {
+		entries := []checkpoint.Entry{{Key: prefix + "h", Value: head}, {Key: prefix + name, Value: value}}
+		l, err := checkpoint.Load(prefix, entries, checkpoint.NewPages(nil, 0))
+		if err != nil {
+			return
+		}
+		if _, err := l.Begin().Entries(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
