@@ -2,8 +2,11 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"time"
+	"unicode/utf8"
 
 	"connector/checkpoint"
 	"connector/internal/fault"
@@ -87,7 +90,7 @@ func (b *batch) letter(rec sources.Record, reason error) {
 		class = "normalize"
 	}
 	d := schema.DeadLetter{
-		SchemaVersion: schema.Version, Source: b.runner.from, RecordID: rec.ID, Class: class, Reason: reason.Error(),
+		SchemaVersion: schema.Version, Source: b.runner.from, RecordID: shortID(rec.ID), Class: class, Reason: cut(reason.Error(), maxReason),
 		CreatedAt: rec.Created.UTC(), ObservedAt: time.Now().UTC(),
 	}
 	if rec.SHA256 != "" {
@@ -104,7 +107,33 @@ func (b *batch) letter(rec sources.Record, reason error) {
 	}
 	b.dead = append(b.dead, m)
 	b.runner.metrics.dead.WithLabelValues(class).Inc()
-	b.runner.log.Warn("row became a dead letter", "record", rec.ID, "class", class, "reason", reason)
+	b.runner.log.Warn("row became a dead letter", "record", d.RecordID, "class", class, "reason", d.Reason)
+}
+
+// What a dead letter says of its row is bounded, so that every sink takes it.
+const (
+	maxID     = 512  // bytes
+	maxReason = 1000 // bytes
+)
+
+// shortID returns id, or the digest of one too long for headers and keys.
+func shortID(id string) string {
+	if len(id) <= maxID {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// cut shortens a text to n bytes at most, at a whole rune.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }
 
 // bare is the dead letter without the row, which some sink could not take;

@@ -54,6 +54,8 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 	case <-c.turn:
 		defer func() { c.turn <- struct{}{} }()
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	ctx, cancel := grace(ctx, shutdownGrace)

@@ -42,6 +42,7 @@ type provider struct {
 	scans   []scan
 	fail    func(stream string, n int) error // n counts the scans of the stream from 1
 	gap     func() *sources.Span             // what cannot be proven now
+	now     func() time.Time                 // the provider's clock; nil for ours
 }
 
 type scan struct {
@@ -58,7 +59,12 @@ func (p *provider) Streams() []sources.Stream {
 	return list
 }
 
-func (p *provider) Now(context.Context) (time.Time, error) { return time.Now(), nil }
+func (p *provider) Now(context.Context) (time.Time, error) {
+	if p.now != nil {
+		return p.now(), nil
+	}
+	return time.Now(), nil
+}
 
 func (p *provider) Scan(_ context.Context, s sources.Stream, w sources.Span) iter.Seq2[sources.Chunk, error] {
 	return func(yield func(sources.Chunk, error) bool) {
@@ -182,6 +188,11 @@ func (m *memory) Commit(ctx context.Context, c sinks.Commit) error {
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	for _, d := range c.Dead {
+		if m.limits.MaxMessageBytes > 0 && d.Size() > m.limits.MaxMessageBytes {
+			return &sinks.RejectedError{Messages: []sinks.Rejection{{Dead: true, Err: errors.New("too large")}}}
+		}
 	}
 	m.events = append(m.events, c.Events...)
 	m.dead = append(m.dead, c.Dead...)

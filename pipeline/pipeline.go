@@ -86,7 +86,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	p.open.Store(true)
 	defer p.open.Store(false)
-	return errors.Join(p.runAll(ctx, shared), session.Close())
+	err = p.runAll(ctx, shared)
+	if ctx.Err() != nil && !isSinkFailure(err) {
+		err = nil // stopped from outside; what ended single streams is in the log
+	}
+	return errors.Join(err, session.Close())
 }
 
 func (p *Pipeline) runAll(ctx context.Context, shared *committer) error {
@@ -96,6 +100,9 @@ func (p *Pipeline) runAll(ctx context.Context, shared *committer) error {
 	errs := make([]error, len(p.runners))
 	for i, r := range p.runners {
 		r.commits = shared
+		if r.ledger != nil {
+			r.show()
+		}
 		group.Go(func() {
 			errs[i] = r.run(ctx)
 			r.status.end(errs[i])

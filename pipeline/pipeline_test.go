@@ -196,6 +196,7 @@ func TestPoisonBecomesDeadLetterOnce(t *testing.T) {
 			{id: "good 2", created: at(-time.Minute)},
 			{id: "refused", created: at(-time.Minute)},
 			{id: "huge" + strings.Repeat("!", 2000), created: at(-time.Minute)},
+			{id: "wordy", created: at(-time.Minute), fault: fault.Reject("decode", errors.New(strings.Repeat("试", 2000)))},
 		}}}
 		sink := &memory{limits: sinks.Limits{MaxMessageBytes: 2000}, fail: func(_ int, c sinks.Commit) error {
 			i := slices.IndexFunc(c.Events, func(m schema.Message) bool { return m.RecordID == "refused" })
@@ -216,7 +217,7 @@ func TestPoisonBecomesDeadLetterOnce(t *testing.T) {
 			class, _, _ = strings.Cut(class, `"`)
 			classes = append(classes, class)
 		}
-		if got, want := fmt.Sprint(classes), "[decode rank too_large sink]"; got != want {
+		if got, want := fmt.Sprint(classes), "[decode rank too_large decode sink]"; got != want {
 			t.Errorf("dead letters: got %s, want %s", got, want)
 		}
 	})
@@ -320,7 +321,7 @@ func TestDamagedPageIsFatal(t *testing.T) {
 func TestGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		hole := sources.Span{From: at(-90 * time.Minute), To: at(-90 * time.Minute)}
+		hole := sources.Span{From: at(-30 * time.Minute), To: at(-30 * time.Minute)}
 		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {
 			{id: "before", created: at(-2 * time.Hour)}, {id: "inside", created: hole.From}, {id: "behind", created: at(-time.Minute)},
 		}}}
@@ -371,6 +372,120 @@ func TestShutdownWithHangingSink(t *testing.T) {
 		}
 		if got := time.Since(began) - time.Minute; got > 9*time.Second {
 			t.Errorf("stopping took %v, want at most 9s", got)
+		}
+	})
+}
+
+// One answer with a time far ahead must not settle what is still to come.
+func TestProviderClockJumps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {{id: "later", created: at(20 * time.Minute), visible: at(20 * time.Minute)}}}}
+		p.now = func() time.Time {
+			if d := time.Since(began); d > 5*time.Minute && d < 5*time.Minute+10*time.Second {
+				return time.Now().Add(2 * time.Hour)
+			}
+			return time.Now()
+		}
+		sink := &memory{}
+		if err := runFor(t, options(p, sink), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := sink.versions(), []string{"later"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// A clock that was set is believed by the second answer.
+func TestProviderClockIsSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {{id: "ahead", created: at(70 * time.Minute)}}}}
+		p.now = func() time.Time {
+			if time.Since(began) > 5*time.Minute {
+				return time.Now().Add(time.Hour)
+			}
+			return time.Now()
+		}
+		sink := &memory{}
+		if err := runFor(t, options(p, sink), 15*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := sink.versions(), []string{"ahead"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// Throttling holds the other streams also in the middle of a pass.
+func TestThrottleInBacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		p := &provider{streams: []string{"s", "t"}, fail: func(s string, n int) error {
+			time.Sleep(time.Second)
+			if s == "s" && n == 3 {
+				return fault.Throttled(5*time.Minute, errTransient)
+			}
+			return nil
+		}}
+		opts := options(p, &memory{})
+		opts.Start = func(now time.Time) time.Time { return now.Add(-30 * time.Hour) }
+		if err := runFor(t, opts, 4*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range p.of("t") {
+			if d := s.at.Sub(began); d > 5*time.Second {
+				t.Errorf("request %v after the start, while the account is throttled", d)
+			}
+		}
+	})
+}
+
+// Reading open hours again must not hold up the head.
+func TestWatchLeavesTimeForTheHead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{}, fail: func(string, int) error { time.Sleep(2 * time.Second); return nil }}
+		for i := range 70 {
+			p.rows["s"] = append(p.rows["s"], row{id: fmt.Sprint(i), created: at(-time.Duration(2*i) * time.Hour)})
+		}
+		opts := options(p, &memory{})
+		opts.Accounts[0].GiveUp = 150 * time.Hour
+		opts.Start = func(now time.Time) time.Time { return now.Add(-145 * time.Hour) }
+		if err := runFor(t, opts, 3*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		var head time.Time
+		longest := time.Duration(0)
+		for _, s := range p.of("s") {
+			if s.at.Sub(s.window.To) < 10*time.Second {
+				if !head.IsZero() {
+					longest = max(longest, s.at.Sub(head))
+				}
+				head = s.at
+			}
+		}
+		if longest > 30*time.Second {
+			t.Errorf("the head was not read for %v", longest)
+		}
+	})
+}
+
+// Once reads changes of older rows, too.
+func TestOnceReadsChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {{id: "a", created: at(-time.Minute), changes: []time.Time{at(30 * time.Minute)}}}}}
+		sink := &memory{}
+		opts := options(p, sink)
+		opts.Once = true
+		for range 2 {
+			if err := pipeline.New(opts).Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(40 * time.Minute)
+		}
+		if got, want := sink.versions(), []string{"a", "a"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 }

@@ -2,16 +2,13 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"connector/checkpoint"
 	"connector/internal/fault"
 	"connector/schema"
-	"connector/sinks"
 	"connector/sources"
 )
 
@@ -27,7 +24,9 @@ type runner struct {
 
 	pages   *checkpoint.Pages
 	ledger  *checkpoint.Ledger // nil until the first reading of a new stream
-	watched time.Time          // provider's time at the latest reading of open records
+	clock   clock
+	watched time.Time      // provider's time when again was filled
+	again   []sources.Span // gaps and hours with open records that are still to be read
 	commits *committer
 	shared  *shared
 	retry   *retry
@@ -51,7 +50,10 @@ func (r *runner) run(ctx context.Context) error {
 			r.status.good()
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the end of ctx is how a run ends
-		case fault.IsFatal(err), errors.Is(err, sinks.ErrFenced):
+		case isSinkFailure(err):
+			r.shared.stop(r.log, err)
+			return err
+		case fault.IsFatal(err):
 			r.shared.stop(r.log, err)
 			return fmt.Errorf("account %s: %w", r.account.Name, err)
 		default:
@@ -63,9 +65,13 @@ func (r *runner) run(ctx context.Context) error {
 	}
 }
 
+// clockStep is how far a provider's clock may lag behind its time: HTTP dates
+// are cut to the second.
+const clockStep = time.Second
+
 // outwaitLag waits until what the provider calls now may be read.
 func (r *runner) outwaitLag(ctx context.Context) bool {
-	return r.status.sleep(ctx, r.account.Lag+r.stream.Tick)
+	return r.status.sleep(ctx, r.account.Lag+max(r.stream.Tick, clockStep)+clockStep/10)
 }
 
 // failed notes a transient error and returns how long to wait.
@@ -91,8 +97,11 @@ func (r *runner) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if now, err = r.clock.check(now); err != nil {
+		return err
+	}
 	if r.ledger == nil {
-		r.ledger = checkpoint.New(r.prefix, r.start(now).Truncate(r.stream.Tick), r.stream.Tick, r.pages)
+		r.begin(now)
 	}
 	head := now.Add(-r.account.Lag).Truncate(r.stream.Tick)
 	for w := r.window(head); !w.Empty(); w = r.next(w, head) {
@@ -101,6 +110,15 @@ func (r *runner) pass(ctx context.Context) error {
 		}
 	}
 	return r.watch(ctx, now)
+}
+
+// begin makes the ledger of a new stream.
+func (r *runner) begin(now time.Time) {
+	start := r.start(now).Truncate(r.stream.Tick)
+	if start.After(now) {
+		r.log.Warn("nothing is read yet: the start lies in the future", "start", start)
+	}
+	r.ledger = checkpoint.New(r.prefix, start, r.stream.Tick, r.pages)
 }
 
 // window returns the first window between what is settled and the head.
@@ -119,95 +137,31 @@ func (r *runner) next(w sources.Span, head time.Time) sources.Span {
 }
 
 // watch reads the gaps again, and the hours that hold records which may still
-// change, once per lateness, until they are given up (see Account.GiveUp).
+// change: all of them once per lateness, until they are given up (see
+// Account.GiveUp), but in each pass no longer than half the poll interval, so
+// that the head is not held up.
 func (r *runner) watch(ctx context.Context, now time.Time) error {
-	if r.once || now.Sub(r.watched) < r.account.Lateness {
-		return nil
+	if len(r.again) == 0 && now.Sub(r.watched) >= r.account.Lateness {
+		r.again = append(r.ledger.Open(r.horizon(now), r.ledger.Settled()), r.ledger.Gaps()...)
+		r.watched = now
 	}
-	again := append(r.ledger.Open(r.horizon(now), r.ledger.Settled()), r.ledger.Gaps()...)
-	for _, open := range again {
-		first := sources.Span{To: open.From.Add(-r.stream.Tick)}
-		for w := r.next(first, open.To); !w.Empty(); w = r.next(w, open.To) {
-			if err := r.read(ctx, w, now); err != nil {
-				return err
-			}
+	for began := time.Now(); len(r.again) > 0 && (r.once || time.Since(began) < r.account.Poll/2); {
+		open := &r.again[0]
+		if horizon := r.horizon(now); open.From.Before(horizon) { // what is forgotten must not be read again
+			open.From = horizon
+		}
+		w := r.next(sources.Span{To: open.From.Add(-r.stream.Tick)}, open.To)
+		if err := r.read(ctx, w, now); err != nil {
+			return err
+		}
+		if open.From = w.To.Add(r.stream.Tick); open.Empty() {
+			r.again = r.again[1:]
 		}
 	}
-	r.watched = now
 	return nil
 }
 
 // horizon returns the time before which records are given up.
 func (r *runner) horizon(now time.Time) time.Time {
 	return now.Add(-r.account.GiveUp).Truncate(r.stream.Tick)
-}
-
-// read moves the records of one window. What cannot be proven complete becomes
-// a gap of the ledger, and reading goes on behind it.
-func (r *runner) read(ctx context.Context, w sources.Span, now time.Time) error {
-	for !w.Empty() {
-		err := r.scan(ctx, w, now)
-		gap, ok := errors.AsType[*sources.GapError](err)
-		if !ok {
-			return err
-		}
-		if err := r.skip(ctx, gap, now); err != nil {
-			return err
-		}
-		w.From = gap.Span.To.Add(r.stream.Tick)
-	}
-	return nil
-}
-
-// skip notes a gap.
-func (r *runner) skip(ctx context.Context, gap *sources.GapError, now time.Time) error {
-	known := slices.ContainsFunc(r.ledger.Gaps(), func(s sources.Span) bool { return s.Contains(gap.Span.From) && s.Contains(gap.Span.To) })
-	if known {
-		return nil
-	}
-	r.log.Error("gap: the provider may hold rows that it does not show; tried again until it is given up", "from", gap.Span.From, "to", gap.Span.To, "reason", gap.Reason)
-	b := &batch{runner: r, ledger: r.ledger.Begin()}
-	b.ledger.Gap(gap.Span, now, r.account.Lateness, r.stream.Tick)
-	return r.commits.commit(ctx, b)
-}
-
-// scan moves the records of one window, chunk by chunk.
-func (r *runner) scan(ctx context.Context, w sources.Span, now time.Time) error {
-	r.status.beat(0)
-	for chunk, err := range r.account.Source.Scan(ctx, r.stream, w) {
-		if err != nil {
-			return fmt.Errorf("reading %s of stream %s: %w", w, r.stream.Name, err)
-		}
-		if err := r.publish(ctx, chunk, w, now); err != nil {
-			return err
-		}
-		r.status.beat(0)
-	}
-	r.metrics.frontier.Set(float64(r.ledger.Frontier().UnixMilli()) / 1000)
-	r.metrics.gaps.Set(float64(len(r.ledger.Gaps())))
-	return nil
-}
-
-// publish admits what is new in a chunk and commits it, in as many commits as
-// the sink's limit asks for. With the last one coverage follows (invariants 3,
-// 4 and 5), and what is given up is forgotten.
-func (r *runner) publish(ctx context.Context, chunk sources.Chunk, w sources.Span, now time.Time) error {
-	records, most := chunk.Records, r.commits.limits.MaxMessages
-	for most > 0 && len(records) > most {
-		b, err := r.admit(ctx, records[:most], w)
-		if err != nil {
-			return err
-		}
-		if err := r.commits.commit(ctx, b); err != nil {
-			return err
-		}
-		records = records[most:]
-	}
-	b, err := r.admit(ctx, records, w)
-	if err != nil {
-		return err
-	}
-	b.ledger.Cover(chunk.Proven, now, r.account.Lateness, r.stream.Tick)
-	b.ledger.Forget(r.horizon(now))
-	return r.commits.commit(ctx, b)
 }

@@ -121,11 +121,15 @@ type Nkey struct{ config.FileOrText }
 
 var seedPattern = regexp.MustCompile(`^S[A-Z2-7]{57}$`)
 
-// Decode reads a path or a seed.
+// Decode reads a path or a seed. What begins like a seed and has no part of a
+// path is refused, so that a damaged seed is never printed as a path.
 func (n *Nkey) Decode(value string) error {
-	if seedPattern.MatchString(value) {
+	switch {
+	case seedPattern.MatchString(value):
 		n.FileOrText = config.Text(value)
 		return nil
+	case strings.HasPrefix(value, "S") && !strings.ContainsAny(value, `/.`):
+		return errors.New("is not a whole seed (58 capital letters and digits); write a file that begins with S as ./S…")
 	}
 	return n.FileOrText.Decode(value)
 }
