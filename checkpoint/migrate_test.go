@@ -28,6 +28,7 @@ func v1(t *testing.T) *disk {
 func TestMigration(t *testing.T) {
 	for _, committed := range []bool{false, true} {
 		d := v1(t)
+		d.shrink = func(l *checkpoint.Ledger) { l.Shrink(1, 1000, 32, 48) }
 		l := d.ledger(t)
 		if committed {
 			d.commit(t, l.Begin())
@@ -54,7 +55,7 @@ func TestMigration(t *testing.T) {
 			{rec("changed", 60, 1, "other", false), span(30, 90)},
 			{rec("terminal", 3700, 1767225600000, "p", true), span(3690, 3710)},
 			{rec("found elsewhere", -90000, 1, "p", false), span(7000, 9000)},
-			{sources.Record{ID: "undated", Print: "p"}, span(0, 7200)},
+			{sources.Record{ID: "undated", Print: "p"}, span(-4*3600, -4*3600+60)},
 		} {
 			if revision, fresh := admit(t, b, known.r, known.w); fresh {
 				t.Errorf("committed %v, record %q: got revision %d, want a stale read", committed, known.r.ID, revision)

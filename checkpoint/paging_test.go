@@ -339,3 +339,120 @@ func TestPagesAreShared(t *testing.T) {
 	}
 	group.Wait()
 }
+
+func TestPagesKeepTheirBudget(t *testing.T) {
+	d, l := filled(t)
+	pages := len(l.Pages())
+	for _, tt := range []struct{ budget, least, most int }{{1 << 20, pages / 2, pages}, {200, 2 * pages, 1 << 20}} {
+		d.budget, d.gets = tt.budget, 0
+		l := d.ledger(t)
+		for range 3 {
+			b := l.Begin()
+			for i := range 60 {
+				admit(t, b, rec(fmt.Sprint(i), i%6*3600+i, 1, "p", false), span(0, 6*3600))
+			}
+		}
+		if d.gets < tt.least || d.gets > tt.most {
+			t.Errorf("budget of %d bytes: read %d times, want %d to %d for %d pages", tt.budget, d.gets, tt.least, tt.most, pages)
+		}
+	}
+}
+
+// TestDeltasAreBounded checks what is not folded yet, and what a start reads.
+func TestDeltasAreBounded(t *testing.T) {
+	d := newDisk()
+	const limit = 50
+	d.shrink = func(l *checkpoint.Ledger) { l.Shrink(1000, limit, 32, 48) }
+	l := d.ledger(t)
+	for i := range 100 {
+		b := l.Begin()
+		for j := range 10 {
+			admit(t, b, rec(fmt.Sprint(i, j), i, 1, "p", false), span(0, 3600))
+		}
+		d.commit(t, b)
+		bytes := 0
+		for key, value := range d.state {
+			if strings.Contains(key, "/d/") {
+				bytes += len(value)
+			}
+		}
+		if most := (limit + 10) * 32; bytes > most {
+			t.Fatalf("got %d bytes of deltas, want at most %d", bytes, most)
+		}
+	}
+}
+
+// TestDeltasWithoutEntries commits only where a record was found.
+func TestDeltasWithoutEntries(t *testing.T) {
+	d := newDisk()
+	l := d.ledger(t)
+	for i := range 200 {
+		b := l.Begin()
+		if _, fresh := admit(t, b, rec("a", 0, 1, "p", false), span((i+1)*3600, (i+1)*3600+60)); fresh != (i == 0) {
+			t.Fatalf("commit %d: got %v", i, fresh)
+		}
+		d.commit(t, b)
+		at := span(0, (i+1)*3600).To
+		if got := d.ledger(t).Open(at, at); len(got) != 1 {
+			t.Fatalf("commit %d: got %v, want the hour of %v", i, got, at)
+		}
+	}
+}
+
+// TestUndatedWindowsGrow puts two rows in one bucket, the second from a longer
+// window, and finds that in the beginning of its window.
+func TestUndatedWindowsGrow(t *testing.T) {
+	l := newDisk().ledger(t)
+	d := newDisk()
+	second := sources.Record{ID: "b", Print: "p"}
+	for _, step := range []struct {
+		r    sources.Record
+		w    sources.Span
+		want bool
+	}{
+		{sources.Record{ID: "a", Print: "p"}, span(5*3600, 5*3600+10), true},
+		{second, span(0, 5*3600+20), true},
+		{second, span(100, 200), false},
+	} {
+		b := l.Begin()
+		if _, fresh := admit(t, b, step.r, step.w); fresh != step.want {
+			t.Errorf("record %s in %v: got fresh %v, want %v", step.r.ID, step.w, fresh, step.want)
+		}
+		d.commit(t, b)
+	}
+}
+
+// TestOpenAfterFolds changes records of several parts while these are folded
+// one by one, and asks for the open ones after a restart too.
+func TestOpenAfterFolds(t *testing.T) {
+	d := newDisk()
+	d.shrink = func(l *checkpoint.Ledger) { l.Shrink(100, 1<<20, 4, 12) }
+	l := d.ledger(t)
+	const records = 6
+	var open [records]bool
+	for i := range 400 {
+		b := l.Begin()
+		for n := range records {
+			if (i*i+n)%(4+n) == 0 {
+				open[n] = !open[n]
+				admit(t, b, rec(fmt.Sprint(n), 2*n*3600, int64(i+1), fmt.Sprint(i), !open[n]), span(0, 2*records*3600))
+			}
+		}
+		if b.Empty() {
+			continue
+		}
+		d.commit(t, b)
+		restarted := d.ledger(t)
+		for name, l := range map[string]*checkpoint.Ledger{"running": l, "restarted": restarted} {
+			for n := range records {
+				at := span(0, 2*n*3600+60).To
+				if got := len(l.Open(at, at)) > 0; got != open[n] {
+					t.Fatalf("commit %d, %s: record %d: got open %v, want %v", i, name, n, got, open[n])
+				}
+			}
+		}
+		if i%7 == 0 {
+			l = restarted
+		}
+	}
+}
