@@ -42,6 +42,22 @@ func (c *committer) fits(m schema.Message) error {
 	return nil
 }
 
+// take waits for the turn and returns true, or false when ctx ends first. A
+// turn that is free is taken even then: the commit in hand has its grace.
+func (c *committer) take(ctx context.Context) bool {
+	select {
+	case <-c.turn:
+		return true
+	default:
+	}
+	select {
+	case <-c.turn:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // commit makes a batch durable and then applies it to the ledger. A transient
 // error is tried again with the same commit until ctx ends; one that is under
 // way when ctx ends is given shutdownGrace to finish.
@@ -50,14 +66,10 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 		return nil
 	}
 	b.runner.status.rest()
-	select {
-	case <-c.turn:
-		defer func() { c.turn <- struct{}{} }()
-	case <-ctx.Done():
-	}
-	if ctx.Err() != nil {
+	if !c.take(ctx) {
 		return ctx.Err()
 	}
+	defer func() { c.turn <- struct{}{} }()
 	ctx, cancel := grace(ctx, shutdownGrace)
 	defer cancel()
 	again := newRetry()
