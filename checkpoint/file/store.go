@@ -15,6 +15,7 @@ import (
 
 	"connector/checkpoint"
 	"connector/internal/fault"
+	"connector/internal/filelock"
 )
 
 // lockWait is how long Open waits for a process that is just ending.
@@ -50,7 +51,7 @@ func Open(dir, unit string) (*Store, error) {
 func openError(path string, err error) error {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return fault.Fatal(fmt.Errorf("checkpoint %s is held by another process", path),
+		return fault.Fatal(fmt.Errorf("checkpoint %s is %w", path, filelock.ErrHeld),
 			"stop the other connector or set another CONNECTOR_DATA_DIR")
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
 		return fault.Fatal(fmt.Errorf("checkpoint %s is damaged: %w", path, err),

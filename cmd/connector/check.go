@@ -13,7 +13,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/time/rate"
 
+	checkpointfile "connector/checkpoint/file"
 	"connector/internal/config"
+	"connector/internal/filelock"
+	"connector/pipeline"
 	"connector/sources"
 )
 
@@ -29,8 +32,10 @@ func checkCommand(env environment) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration, then call every provider and the sink",
-		Long: `Check the configuration, then really call every provider and the sink and say of each what
-works or what to fix. Each stream costs one request that counts against the provider's rate
+		Long: `Check the configuration, then really call every provider, open the sink and the checkpoint,
+and say of each what works or what to fix. What "run" would create is created: a missing
+topic or stream in the sink, the data directory. What a running connector holds is said to be
+in use, and not tried. Each stream costs one request that counts against the provider's rate
 limit. Exits with 0 when all is well, with 2 when the configuration has faults, else with 1.`,
 		Example: "  connector check\n  connector check --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -38,6 +43,7 @@ limit. Exits with 0 when all is well, with 2 when the configuration has faults, 
 			if err != nil {
 				return err
 			}
+			warn(env, cfg)
 			show := newView(env).finding
 			if output == "json" {
 				show = func(f finding) error { return json.NewEncoder(env.stdout).Encode(f) }
@@ -51,7 +57,7 @@ limit. Exits with 0 when all is well, with 2 when the configuration has faults, 
 
 // finding is the result of one check.
 type finding struct {
-	Subject string `json:"subject"` // sink/<name> or <account>/<stream>
+	Subject string `json:"subject"` // sink/<name>, checkpoint, <account> or <account>/<stream>
 	OK      bool   `json:"ok"`
 	Detail  string `json:"detail"` // what works, or what is wrong and what to do
 }
@@ -70,6 +76,7 @@ func check(ctx context.Context, cfg *config.Config, show func(finding) error) er
 	findings := make(chan finding)
 	var group sync.WaitGroup
 	group.Go(func() { findings <- checkSink(ctx, cfg) })
+	group.Go(func() { findings <- checkCheckpoint(cfg) })
 	limiters := newLimiters(cfg.Accounts)
 	for _, a := range cfg.Accounts {
 		group.Go(func() { checkAccount(ctx, a, limiters, findings) })
@@ -89,23 +96,36 @@ func check(ctx context.Context, cfg *config.Config, show func(finding) error) er
 	return broken
 }
 
+// opened makes the finding about what this process would hold alone.
+func opened(subject, detail string, err error) finding {
+	switch {
+	case err == nil:
+		return finding{Subject: subject, OK: true, Detail: detail}
+	case errors.Is(err, filelock.ErrHeld):
+		return finding{Subject: subject, OK: true, Detail: "in use by a running connector, not tried"}
+	default:
+		return finding{Subject: subject, Detail: err.Error()}
+	}
+}
+
 func checkSink(ctx context.Context, cfg *config.Config) finding {
-	f := finding{Subject: "sink/" + cfg.Connector.Sink}
+	subject := "sink/" + cfg.Connector.Sink
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	at := place{dataDir: cfg.Connector.DataDir, stdout: io.Discard, log: slog.New(slog.DiscardHandler)}
 	publisher, err := sinkKinds[cfg.Connector.Sink].open(ctx, cfg.Sink, at)
 	if err != nil {
-		f.Detail = err.Error()
-		return f
+		return opened(subject, "", err)
 	}
-	guarantee := publisher.Guarantee()
-	if err := publisher.Close(); err != nil {
-		f.Detail = err.Error()
-		return f
+	return opened(subject, "writable; "+string(publisher.Guarantee()), publisher.Close())
+}
+
+func checkCheckpoint(cfg *config.Config) finding {
+	store, err := checkpointfile.Open(checkpointDir(cfg), pipeline.Unit)
+	if err != nil {
+		return opened("checkpoint", "", err)
 	}
-	f.OK, f.Detail = true, "writable; "+string(guarantee)
-	return f
+	return opened("checkpoint", "writable, in "+checkpointDir(cfg), store.Close())
 }
 
 func checkAccount(ctx context.Context, a config.Account, limiters map[string]*rate.Limiter, findings chan<- finding) {

@@ -27,6 +27,7 @@ configuration it lists all of them and exits with 2.`,
 			if err != nil {
 				return err
 			}
+			warn(env, cfg)
 			return config.Render(env.stdout, output, cfg.Effective())
 		},
 	}

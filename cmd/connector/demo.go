@@ -30,10 +30,13 @@ ends it; then a separate reader of the stream counts what arrived against what t
 providers served. Exits with 1 when a row version is missing or arrived twice.`,
 		Example: "  connector demo\n  connector demo --for 20s",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if length < 0 {
+				return usageError{fmt.Errorf("--for %v: use a time such as 20s, or 0 for until Ctrl-C", length)}
+			}
 			return demo(c.Context(), env, length)
 		},
 	}
-	c.Flags().DurationVar(&length, "for", 0, "end after this time, such as 20s (default: until Ctrl-C)")
+	c.Flags().DurationVar(&length, "for", 0, "end after this time, such as 20s; 0 is until Ctrl-C")
 	return c
 }
 

@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +44,13 @@ func TestMistakes(t *testing.T) {
 		{"tail without a server", []string{"CONNECTOR_DATA_DIR=" + t.TempDir()}, "tail", exitFailed, []string{"CONNECTOR_DATA_DIR"}},
 		{"unknown verb", nil, "runn", exitUsage, []string{"runn", "--help"}},
 		{"unknown flag", nil, "run --twice", exitUsage, []string{"--twice", "connector run --help"}},
-		{"unknown format", nil, "version --output yaml", exitUsage, []string{"yaml", "json"}},
+		{"unknown format", nil, "version --output yaml", exitUsage, []string{`--output "yaml": use text or json`}},
+		{"unknown format of three", nil, "config --output yaml", exitUsage, []string{"use env, json or markdown"}},
+		{"negative time", nil, "demo --for -5s", exitUsage, []string{"--for -5s", "until Ctrl-C"}},
+		{"key in place of its file", with(hq, "HQ_APP_KEY=", "HQ_APP_KEY_FILE=canary"), "check", exitUsage, []string{"HQ_APP_KEY_FILE: cannot be read: no such file"}},
+		{"data directory that is a file", with(hq, "CONNECTOR_SINK=stdout", "CONNECTOR_DATA_DIR="+os.Args[0]), "check", exitFailed, []string{"FAIL  checkpoint", "CONNECTOR_DATA_DIR"}},
+		{"variable of another sink", with(hq, "KAFKA_TOPIC=x"), "config", exitOK, []string{"connector: warning: KAFKA_TOPIC is ignored"}},
+		{"variable of another sink, checked", with(hq, "KAFKA_TOPIC=x"), "check", exitOK, []string{"connector: warning: KAFKA_TOPIC is ignored"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -69,9 +79,40 @@ func TestCheck(t *testing.T) {
 	if code != exitOK {
 		t.Errorf("got code %d, want 0; stderr:\n%s", code, stderr)
 	}
-	wantLines(t, "check", stdout, "ok    sink/nats", "ok    hq/flow", "ok    otp/sms")
+	wantLines(t, "check", stdout, "ok    sink/nats", "ok    checkpoint", "ok    hq/flow", "ok    otp/sms")
 	_, stdout, _ = command(t.Context(), vars, "check", "--output", "json")
 	wantLines(t, "check --output json", stdout, `{"subject":"sink/nats","ok":true`)
+}
+
+// TestCheckBesideRun must not call faulty what a running connector holds.
+func TestCheckBesideRun(t *testing.T) {
+	for _, sink := range []string{"nats", "file"} {
+		t.Run(sink, func(t *testing.T) {
+			_, _, vars := simulators(t, 5)
+			vars = with(vars, "CONNECTOR_SINK="+sink)
+			if sink == "file" {
+				vars = with(vars, "FILE_PATH="+filepath.Join(t.TempDir(), "events.ndjson"))
+			}
+			c := start(t, vars, "run")
+			c.until(t, "readiness", func() bool {
+				at := httpAddr.FindStringSubmatch(c.stderr.String())
+				if at == nil {
+					return false
+				}
+				code, _ := get("http://" + at[1] + "/readyz")
+				return code == http.StatusOK
+			})
+			code, stdout, stderr := command(t.Context(), vars, "check")
+			if code != exitOK {
+				t.Errorf("got code %d, want 0; stderr:\n%s", code, stderr)
+			}
+			for _, line := range []string{`sink/` + sink, "checkpoint"} {
+				if !regexp.MustCompile(`ok +` + line + ` +in use by a running connector`).MatchString(stdout) {
+					t.Errorf("got\n%s\nwant %s in use", stdout, line)
+				}
+			}
+		})
+	}
 }
 
 // drop returns vars without those of a prefix.
@@ -96,7 +137,7 @@ func value(vars []string, name string) string {
 
 // dataDir gives each parallel case with a configuration a folder of its own.
 func dataDir(t *testing.T, vars []string) []string {
-	if value(vars, "CONNECTOR_SOURCES") == "" {
+	if value(vars, "CONNECTOR_SOURCES") == "" || value(vars, "CONNECTOR_DATA_DIR") == os.Args[0] {
 		return nil
 	}
 	return []string{"CONNECTOR_DATA_DIR=" + t.TempDir()}

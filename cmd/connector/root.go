@@ -95,14 +95,19 @@ func outputFlag(c *cobra.Command, into *string, formats ...string) {
 	}
 	c.Flags().StringVarP(into, "output", "o", formats[0], usage)
 	check := func(*cobra.Command, []string) error {
-		for _, f := range formats {
-			if *into == f {
-				return nil
-			}
+		if err := config.OneOf(into, *into, formats); err != nil {
+			return usageError{fmt.Errorf("--output %q: %w", *into, err)}
 		}
-		return usageError{fmt.Errorf("--output %q: use one of %v", *into, formats)}
+		return nil
 	}
 	c.PreRunE = check
+}
+
+// warn prints the warnings of a configuration; verb run logs them instead.
+func warn(env environment, cfg *config.Config) {
+	for _, w := range cfg.Warnings {
+		_, _ = fmt.Fprintln(env.stderr, "connector: warning: "+w)
+	}
 }
 
 // newLogger returns the logger that the configuration asks for.

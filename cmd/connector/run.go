@@ -28,7 +28,8 @@ func runCommand(env environment) *cobra.Command {
 		Short: "Read all accounts and publish to the sink until stopped",
 		Long: `Read all accounts and publish to the sink until stopped by SIGTERM or Ctrl-C, which
 finishes the commit in hand and exits with 0. A stream whose credentials or
-configuration turn out wrong stops and says what to fix; the others go on.
+configuration turn out wrong stops and says what to fix; the others go on. A provider or
+sink that cannot be reached is tried again without end, with --once too.
 
 The variables are listed by "connector config --reference"; "connector check" tries them out.`,
 		Example: `  CONNECTOR_SOURCES=ekuaibao EKUAIBAO_APP_KEY=… EKUAIBAO_APP_SECURITY=… connector run
@@ -41,16 +42,26 @@ The variables are listed by "connector config --reference"; "connector check" tr
 			return serve(c.Context(), cfg, env, once)
 		},
 	}
-	c.Flags().BoolVar(&once, "once", false, "read everything up to the provider's now, wait for no later change, and exit")
+	c.Flags().BoolVar(&once, "once", false, "read everything up to the provider's now, with the changes of older rows, and exit; tries without end while a provider cannot be reached")
 	return c
 }
 
-// serve runs the pipeline and its HTTP endpoints until the pipeline ends.
+// serve runs the pipeline and its HTTP endpoints until the pipeline ends. The
+// end of ctx is not an error, whatever it interrupts.
 func serve(ctx context.Context, cfg *config.Config, env environment, once bool) error {
 	log := newLogger(cfg, env.stderr)
 	for _, w := range cfg.Warnings {
 		log.Warn(w)
 	}
+	err := servePipeline(ctx, cfg, env, log, once)
+	if err != nil && ctx.Err() != nil {
+		log.Warn("stopped, and not everything was in order", "error", err)
+		return nil //nolint:nilerr // the end of ctx is how a run ends
+	}
+	return err
+}
+
+func servePipeline(ctx context.Context, cfg *config.Config, env environment, log *slog.Logger, once bool) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	endpoints, err := listen(ctx, string(cfg.Connector.HTTPAddr), registry)
@@ -81,10 +92,15 @@ func openSink(ctx context.Context, cfg *config.Config, env environment, log *slo
 	if err != nil {
 		return nil, fmt.Errorf("sink %s: %w", cfg.Connector.Sink, err)
 	}
-	dir := filepath.Join(cfg.Connector.DataDir, "checkpoint", cfg.Connector.Sink)
 	return sinks.Pair(publisher, func(_ context.Context, unit string) (checkpoint.Store, error) {
-		return checkpointfile.Open(dir, unit)
+		return checkpointfile.Open(checkpointDir(cfg), unit)
 	}), nil
+}
+
+// checkpointDir is the folder of the checkpoint: one per sink, because what
+// one sink holds says nothing of another.
+func checkpointDir(cfg *config.Config) string {
+	return filepath.Join(cfg.Connector.DataDir, "checkpoint", cfg.Connector.Sink)
 }
 
 // pipelineOptions opens the sources.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -148,6 +150,8 @@ func thirdParty(t *testing.T, vars []string) (versions []string, reader string) 
 
 var httpAddr = regexp.MustCompile(`http=(\S+)`)
 
+var eventsCounted = regexp.MustCompile(`(?m)^connector_events_published_total\{.*\} [1-9]`)
+
 func TestRunServesHealthAndMetrics(t *testing.T) {
 	_, _, vars := simulators(t, 20)
 	c := start(t, vars, "run")
@@ -156,7 +160,7 @@ func TestRunServesHealthAndMetrics(t *testing.T) {
 	c.until(t, "readiness", func() bool { code, _ := get(base + "/readyz"); return code == http.StatusOK })
 	c.until(t, "events", func() bool {
 		_, body := get(base + "/metrics")
-		return strings.Contains(body, "connector_events_published_total")
+		return eventsCounted.MatchString(body)
 	})
 	if code, body := get(base + "/healthz"); code != http.StatusOK {
 		t.Errorf("healthz: got %d %s, want 200", code, body)
@@ -165,6 +169,39 @@ func TestRunServesHealthAndMetrics(t *testing.T) {
 	wantLines(t, "readyz", body, `"ready":true`, `"account":"otp"`)
 	if code, _ := c.interrupt(t); code != exitOK {
 		t.Errorf("SIGTERM: got code %d, want 0", code)
+	}
+}
+
+// TestRunStoppedDuringStart stops while a server that accepts and never
+// answers holds up the start.
+func TestRunStoppedDuringStart(t *testing.T) {
+	_, _, vars := simulators(t, 5)
+	silent := listener(t) // the system accepts for it
+	t.Cleanup(func() { _ = silent.Close() })
+	for name, sink := range map[string][]string{
+		"nats":  {"NATS_URL=nats://" + silent.Addr().String()},
+		"kafka": {"CONNECTOR_SINK=kafka", "KAFKA_BROKERS=" + silent.Addr().String()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			if code, _, stderr := command(ctx, with(vars, sink...), "run"); code != exitOK {
+				t.Errorf("got code %d, want 0; stderr:\n%s", code, stderr)
+			}
+		})
+	}
+}
+
+// TestSecondSignalKills interrupts the demo while it drains.
+func TestSecondSignalKills(t *testing.T) {
+	c := start(t, nil, "demo")
+	c.until(t, "the start", func() bool { return strings.Contains(c.stdout.String(), "simulated ekuaibao") })
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(drainTime / 4)
+	if code, took := c.interrupt(t); code != -1 || took > drainTime/2 {
+		t.Errorf("got code %d after %v, want death by the signal at once; stderr:\n%s", code, took, c.stderr.String())
 	}
 }
 

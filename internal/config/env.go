@@ -99,7 +99,7 @@ func resolve(env map[string]string, list []field, faults *Faults) (values, files
 			content, err := readSmall(path)
 			value = strings.TrimRight(string(content), "\r\n")
 			if err == nil && value == "" {
-				err = fmt.Errorf("%s is empty", path)
+				err = errors.New("the file is empty")
 			}
 			if err != nil {
 				faults.refuse(f.key, f.key+"_FILE", "cannot be read: "+err.Error())

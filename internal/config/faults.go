@@ -6,7 +6,7 @@ import (
 )
 
 // Fault says what is wrong with one variable and what to do. Of values it holds
-// only the names in CONNECTOR_SOURCES and the paths of files.
+// only the names in CONNECTOR_SOURCES.
 type Fault struct {
 	Variable string `json:"variable"`
 	Message  string `json:"message"`

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"net"
 	"net/url"
@@ -217,7 +219,7 @@ func (f *FileOrText) Decode(value string) error {
 func (f FileOrText) IsZero() bool { return f.path == "" && f.text.IsZero() }
 
 // Bytes returns the material; it reads the file anew each time, so that a
-// rotated one is seen.
+// rotated one is seen. Errors do not hold the path.
 func (f FileOrText) Bytes() ([]byte, error) {
 	if f.path == "" {
 		return []byte(f.text.Reveal()), nil
@@ -239,20 +241,28 @@ func (FileOrText) Accepts() string { return "the path of a file, or its text" }
 // maxFile bounds what is read from a mounted file.
 const maxFile = 1 << 20
 
-// readSmall returns the content of a file of at most maxFile bytes.
+// readSmall returns the content of a file of at most maxFile bytes. Its errors
+// do not hold the path: it may be a secret that was given in place of one.
 func readSmall(path string) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, withoutPath(err)
 	}
 	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err := errors.Join(err, file.Close()); err != nil {
-		return nil, err
+	if err := cmp.Or(err, file.Close()); err != nil {
+		return nil, withoutPath(err)
 	}
 	if len(content) > maxFile {
-		return nil, fmt.Errorf("%s is larger than %v", path, ByteSize(maxFile))
+		return nil, fmt.Errorf("the file is larger than %v", ByteSize(maxFile))
 	}
 	return content, nil
+}
+
+func withoutPath(err error) error {
+	if of, ok := errors.AsType[*fs.PathError](err); ok {
+		return of.Err
+	}
+	return err
 }
 
 // LogFormat is how log lines are written.

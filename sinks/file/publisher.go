@@ -55,7 +55,7 @@ func NewPublisher(cfg Config, log *slog.Logger) (*Publisher, error) {
 	lock, err := filelock.Acquire(cfg.Path + lockSuffix)
 	switch {
 	case errors.Is(err, filelock.ErrHeld):
-		return nil, fault.Fatal(fmt.Errorf("file %s is held by another process", cfg.Path), "stop the other connector or set another FILE_PATH")
+		return nil, fault.Fatal(fmt.Errorf("file %s is %w", cfg.Path, filelock.ErrHeld), "stop the other connector or set another FILE_PATH")
 	case err != nil:
 		return nil, fault.Fatal(err, pathRemedy)
 	}

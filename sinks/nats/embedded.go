@@ -63,7 +63,7 @@ func StartEmbedded(dataDir string, log *slog.Logger) (*Embedded, error) {
 	lock, err := filelock.Acquire(filepath.Join(dir, lockName))
 	switch {
 	case errors.Is(err, filelock.ErrHeld):
-		return nil, fault.Fatal(fmt.Errorf("folder %s is held by the embedded NATS server of another process", dir),
+		return nil, fault.Fatal(fmt.Errorf("folder %s of the embedded NATS server is %w", dir, filelock.ErrHeld),
 			"stop the other connector or set another CONNECTOR_DATA_DIR")
 	case err != nil:
 		return nil, fault.Fatal(err, "check CONNECTOR_DATA_DIR and its permissions")
