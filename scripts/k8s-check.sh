@@ -9,7 +9,7 @@ set -euo pipefail
 
 release=v1.36.3
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-cache=${CONNECTOR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/connector}
+cache=${TOOLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/connector}
 schemas=$cache/k8s-schemas-$release-$(cksum <"$root/scripts/k8s-schemas/main.go" | cut -d' ' -f1)
 overlays=${1:-$root/deploy/k8s/overlays}
 

@@ -8,13 +8,13 @@
 #   kafka.sh tool CLASS ARGS...  run one of Kafka's own tools, e.g. org.apache.kafka.tools.TopicCommand
 #
 # A stopped DIR can be started again with its data; name the same PORT to keep its address.
-# Needs Java 17 or newer, Maven for install, and GNU coreutils' timeout. Jars are cached in $CONNECTOR_CACHE (default ~/.cache/connector).
+# Needs Java 17 or newer, Maven for install, and GNU coreutils' timeout. Jars are cached in $TOOLS_CACHE (default ~/.cache/connector).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 pom=$here/kafka/pom.xml
 version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$pom")
-cache=${CONNECTOR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/connector}
+cache=${TOOLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/connector}
 libs=$cache/kafka-$version-$(cksum <"$pom" | cut -d' ' -f1)
 copy_jars=org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
 start_seconds=60

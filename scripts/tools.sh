@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs the pinned command line tools that .ci/run uses, only what is missing, and prints the folder they are in.
-# Go tools are cached in $CONNECTOR_CACHE (default ~/.cache/connector) by the pins below and the Go version that builds
+# Go tools are cached in $TOOLS_CACHE (default ~/.cache/connector) by the pins below and the Go version that builds
 # them. kcat and shellcheck come from the system: apt-get when it may (root), else a message.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${CONNECTOR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/connector}
+cache=${TOOLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/connector}
 pins="
 github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 sigs.k8s.io/kustomize/kustomize/v5@v5.8.2

@@ -102,7 +102,8 @@ type child struct {
 func start(t *testing.T, vars []string, args ...string) *child {
 	t.Helper()
 	c := &child{Cmd: exec.Command(os.Args[0]), ended: make(chan error, 1)}
-	c.Env = append(with(os.Environ(), vars...), childArgs+"="+strings.Join(args, " "))
+	inherited := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CONNECTOR_") })
+	c.Env = append(with(inherited, vars...), childArgs+"="+strings.Join(args, " "))
 	c.Stdout, c.Stderr = &c.stdout, &c.stderr
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
