@@ -20,6 +20,7 @@ const (
 	versionUnseen
 	tieOverPage
 	tieEnumerated
+	gapListed
 	pageFull
 	pageDescends
 	answerCapped
@@ -37,6 +38,7 @@ const (
 	clockSkewed
 	clockForward
 	clockBack
+	clockWrong
 	commitFailed
 	publishPartial
 	publishedAgain
@@ -68,11 +70,11 @@ var kindNames = [countOfKinds]string{
 	rowOnTime: "row shows when created", rowLate: "row late within the lateness", rowBeyond: "row late beyond the lateness",
 	rowBeforeStart: "row created before the start", rowLeft: "row leaves the log", rowChanged: "row changes",
 	rowChangedSettled: "row changes after it settled", rankRepeated: "two versions of one rank", versionUnseen: "version replaced before it was read",
-	tieOverPage: "tie larger than a page", tieEnumerated: "page of index > 0", pageFull: "full page", pageDescends: "full page, latest first",
+	tieOverPage: "tie larger than a page", tieEnumerated: "page of index > 0", gapListed: "gap listed", pageFull: "full page", pageDescends: "full page, latest first",
 	answerCapped: "answer cut by a hidden cap", rowTwice: "row twice in one answer", rowTwiceOlder: "row in two versions in one answer", watchRead: "settled window read again", manyWindows: "reading of several windows",
 	faultNow: "provider's time refused", faultRequest: "request failed", faultCut: "answer cut after some rows", faultThrottle: "throttled",
 	answerStale: "stale answer", answerOlder: "stale answer with an older version", answerLacks: "stale answer without a row",
-	clockSkewed: "clocks differ", clockForward: "provider's clock steps forward", clockBack: "provider's clock steps back",
+	clockSkewed: "clocks differ", clockForward: "provider's clock steps forward", clockBack: "provider's clock steps back", clockWrong: "provider's time wrong once",
 	commitFailed: "commit failed, not durable", publishPartial: "messages stored, then an error", publishedAgain: "event repeated by a sink that cannot dedupe",
 	commitRejected: "commit with a rejected message", staleDropped: "older version read again", forgotten: "ledger entry forgotten",
 	deadDecode: "poison: undecodable", deadNoTime: "poison: without time", deadNoID: "poison: without id", deadNormalize: "poison: not normalizable",

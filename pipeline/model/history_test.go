@@ -22,6 +22,7 @@ import (
 type history struct {
 	mu     sync.Mutex // held wherever a process is in the model, but while it waits
 	rand   *rand.Rand
+	more   *rand.Rand // draws what the provider says wrong, or not at all, of time and number of rows
 	plan   plan
 	world  *world
 	truth  *truth
@@ -41,7 +42,7 @@ var metrics = pipeline.NewMetrics(prometheus.NewRegistry())
 func play(t *testing.T, seed uint64, trace func(string, ...any)) (counts, error) {
 	t.Helper()
 	seedJitter(seed)
-	h := &history{rand: rand.New(rand.NewPCG(seed, 1)), trace: trace}
+	h := &history{rand: rand.New(rand.NewPCG(seed, 1)), more: rand.New(rand.NewPCG(seed, 2)), trace: trace}
 	synctest.Test(t, func(*testing.T) { h.run() })
 	return h.counts, h.err
 }
@@ -49,6 +50,10 @@ func play(t *testing.T, seed uint64, trace func(string, ...any)) (counts, error)
 func (h *history) run() {
 	h.began = time.Now()
 	h.plan = drawPlan(h.rand)
+	h.plan.uncounted = h.plan.paged && sometimes(h.more, 0.2)
+	if sometimes(h.more, 0.3) {
+		h.plan.rates.wrong = 0.05
+	}
 	h.tracef("%+v", h.plan)
 	h.world = drawWorld(h.rand, &h.plan, h.began)
 	h.truth = newTruth(h)

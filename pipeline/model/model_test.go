@@ -20,7 +20,7 @@ import (
 var (
 	histories = flag.Int("histories", 0, "number of histories; 0 for a number that takes seconds")
 	firstSeed = flag.Uint64("seed", 1, "seed of the first history")
-	traced    = flag.Bool("trace", false, "log what happens in each history")
+	traced    = flag.Bool("steps", false, "log what happens in a history that fails")
 )
 
 const (
@@ -72,7 +72,7 @@ func explain(t *testing.T, seed uint64, err error, n int) {
 	if fmt.Sprint(again) != fmt.Sprint(err) {
 		t.Logf("played again: %v", again)
 	}
-	t.Fatalf("history %d, seed %d: %v\nsee it: go test ./pipeline/model -run Histories -histories 1 -seed %d -trace\nkeep it: testdata/seeds.txt", n, seed, err, seed)
+	t.Fatalf("history %d, seed %d: %v\nsee it: go test ./pipeline/model -run Histories -histories 1 -seed %d -steps\nkeep it: testdata/seeds.txt", n, seed, err, seed)
 }
 
 // A seed is worth keeping only when it is the same history each time.

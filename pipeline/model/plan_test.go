@@ -49,24 +49,26 @@ type step struct {
 
 // rates are probabilities per request or commit while the history is active.
 type rates struct {
-	now, request, cut, throttle, stale float64
-	commit, partial                    float64
+	now, wrong                    float64
+	request, cut, throttle, stale float64
+	commit, partial               float64
 }
 
 // plan is everything that is drawn of a history before it begins, but its rows.
 type plan struct {
-	paged    bool
-	descends bool          // paged, latest first: an order that the scan cannot follow
-	widen    bool          // requests reach one tick further on each side
-	page     int           // rows a page
-	limit    int           // most rows of an answer, which it does not tell; 0 for none
-	tick     time.Duration //
-	window   time.Duration // Stream.MaxWindow
-	poll     time.Duration
-	lag      time.Duration
-	lateness time.Duration
-	giveUp   time.Duration
-	paired   bool // sinks.Pair over a publisher and a store, instead of one atomic sink
+	paged     bool
+	descends  bool          // paged, latest first: an order that the scan cannot follow
+	uncounted bool          // paged, and the provider does not say how many rows there are
+	widen     bool          // requests reach one tick further on each side
+	page      int           // rows a page
+	limit     int           // most rows of an answer, which it does not tell; 0 for none
+	tick      time.Duration //
+	window    time.Duration // Stream.MaxWindow
+	poll      time.Duration
+	lag       time.Duration
+	lateness  time.Duration
+	giveUp    time.Duration
+	paired    bool // sinks.Pair over a publisher and a store, instead of one atomic sink
 
 	backlog  time.Duration // rows older than the first process
 	active   time.Duration // rows appear and change, faults happen

@@ -13,11 +13,9 @@ import (
 	"connector/sources/scan"
 )
 
-// What no scan proves yet; histories with it are drawn once it is true.
-const (
-	provesCount = false // an answer that a hidden cap cut short is found out
-	provesTie   = false // pages of one tick are complete although rows leave, or one page is stale
-)
+// provesCount says that a scan finds out an answer that a hidden cap cut short;
+// Keyset and a plain answer do not, [scan.Split] has its own tests.
+const provesCount = false
 
 const (
 	system     = "toy"
@@ -38,6 +36,10 @@ type source struct {
 	p       *process
 	held    time.Time // no request before, by our clock
 	scanned int       // windows since the latest Now
+
+	told, toldAt time.Time // the latest answer of Now, and when it came, by our clock
+	lied         bool      // it was wrong
+	asOf         time.Time // what the latest answer shows
 }
 
 func (s *source) Streams() []sources.Stream {
@@ -65,11 +67,21 @@ func (s *source) Now(ctx context.Context) (time.Time, error) {
 		h.counts[faultNow]++
 		return time.Time{}, errCold
 	}
-	now := h.world.clock(time.Now()).Add(-upTo(h.rand, h.plan.dawdle))
-	if now.After(h.now) {
+	return s.tell(h.world.clock(time.Now()).Add(-upTo(h.rand, h.plan.dawdle))), nil
+}
+
+// tell returns now, or once a time far ahead: neither the first answer of a
+// process nor two in a row, which it could not tell from a clock that was set.
+func (s *source) tell(now time.Time) time.Time {
+	h := s.h
+	if s.lied = !s.lied && !s.told.IsZero() && !h.calm() && sometimes(h.more, h.plan.rates.wrong); s.lied {
+		h.counts[clockWrong]++
+		now = s.told.Add(time.Since(s.toldAt) + 2*time.Minute + upTo(h.more, 4*h.plan.active))
+	} else if now.After(h.now) {
 		h.now = now
 	}
-	return now, nil
+	s.told, s.toldAt = now, time.Now()
+	return now
 }
 
 func (s *source) Scan(ctx context.Context, _ sources.Stream, w sources.Span) iter.Seq2[sources.Chunk, error] {
@@ -191,11 +203,14 @@ func (s *source) page(ctx context.Context, w sources.Span, offset int) (scan.Pag
 	return page, nil
 }
 
-// total is the number of rows of w.
+// total is the number of rows of w, or 0 when the provider does not say it.
 func (s *source) total(w sources.Span) int {
 	n := 0
+	if s.h.plan.uncounted {
+		return n
+	}
 	for _, r := range s.h.world.rows {
-		if !r.created.Before(w.From) && !r.created.After(w.To) && r.at(time.Now()) >= 0 {
+		if !r.created.Before(w.From) && !r.created.After(w.To) && r.at(s.asOf) >= 0 {
 			n++
 		}
 	}
@@ -236,10 +251,11 @@ func (s *source) answer(w sources.Span, offset int) []sources.Record {
 	if offset > 0 {
 		h.counts[tieEnumerated]++
 	}
-	if (provesTie || offset == 0) && h.fails(h.plan.rates.stale) {
+	if h.fails(h.plan.rates.stale) {
 		h.counts[answerStale]++
 		asOf = now.Add(-upTo(h.rand, h.plan.maxStale))
 	}
+	s.asOf = asOf
 	var list []sources.Record
 	skip := offset * h.plan.page
 	for _, r := range h.world.rows {

@@ -9,6 +9,7 @@ import (
 	"connector/checkpoint"
 	"connector/schema"
 	"connector/sinks"
+	"connector/sources"
 )
 
 // truth compares what the sink holds with what the provider knows. Its
@@ -16,6 +17,7 @@ import (
 type truth struct {
 	h                 *history
 	settled, frontier time.Time // of the durable head
+	gaps              []sources.Span
 	events            map[string]place
 	dead              map[string]place
 }
@@ -90,6 +92,12 @@ func (t *truth) take(c sinks.Commit) {
 		t.h.violated(3, "the ledger cannot be read: %v", err)
 		return
 	}
+	gaps := l.Gaps()
+	t.h.counts[gapListed] += max(0, len(gaps)-len(t.gaps))
+	t.gaps = gaps
+	for _, r := range t.h.world.rows {
+		r.doubtful = r.doubtful || t.listed(r)
+	}
 	t.cover(l.Settled(), l.Frontier())
 }
 
@@ -153,7 +161,7 @@ func (t *truth) cover(settled, frontier time.Time) {
 			if r.created.After(settled) || !r.created.After(t.settled) {
 				continue
 			}
-			if t.due(r) && !r.durable() {
+			if t.due(r) && !r.durable() && !t.listed(r) {
 				t.h.violated(4, "settled reaches %v and %s, created %v, is not published", settled, r.id, r.created)
 			}
 		}
@@ -175,6 +183,11 @@ func (t *truth) due(r *row) bool {
 	return r.left.IsZero() && !r.created.Before(t.h.world.start) && t.h.world.inTime(r)
 }
 
+// listed reports whether r lies in a gap that the durable head lists.
+func (t *truth) listed(r *row) bool {
+	return slices.ContainsFunc(t.gaps, func(s sources.Span) bool { return s.Contains(r.created) })
+}
+
 // followed reports whether the changes of r, once it is known, must show.
 func (t *truth) followed(r *row, horizon time.Time) bool {
 	return r.left.IsZero() && !r.created.Before(t.h.world.start) && r.created.After(horizon)
@@ -186,7 +199,7 @@ func (t *truth) end() {
 	for _, r := range t.h.world.rows {
 		last := &r.versions[len(r.versions)-1]
 		switch {
-		case t.due(r) && !r.durable():
+		case t.due(r) && !r.durable() && !t.listed(r) && (!r.doubtful || r.created.After(horizon)):
 			t.h.violated(1, "%s, created %v, visible %v, is not published", r.id, r.created, t.h.at(r.visible))
 		case t.followed(r, horizon) && r.durable() && !last.taken:
 			t.h.violated(1, "the last version of %s, at %v, is not published", r.id, t.h.at(last.at))

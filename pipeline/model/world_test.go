@@ -53,8 +53,9 @@ type row struct {
 	order    uint64    // place among the rows of its tick
 	versions []version
 
-	last     int // index of the latest version taken, -1 for none
-	revision int // of the latest event that the state remembers
+	doubtful bool // has been in a gap
+	last     int  // index of the latest version taken, -1 for none
+	revision int  // of the latest event that the state remembers
 }
 
 // at returns the index of the version that shows at t, or -1.
@@ -175,7 +176,7 @@ func (w *world) drawRow(r *rand.Rand, at time.Time) {
 		changes = 3
 	}
 	w.drawVersions(r, row, at, changes, bad)
-	if (provesTie || !p.paged) && sometimes(r, 0.03) {
+	if sometimes(r, 0.03) {
 		row.left = row.visible.Add(upTo(r, p.active))
 	}
 	w.rows = append(w.rows, row)

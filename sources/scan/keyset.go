@@ -107,7 +107,7 @@ func (k *keyset) halve(ctx context.Context, span sources.Span) error {
 // enumerate reads the tick at by page index.
 func (k *keyset) enumerate(ctx context.Context, at time.Time) error {
 	tick := sources.Span{From: at, To: at}
-	seen, total := newIDs(), 0
+	seen, total, reason := newIDs(), 0, ""
 	for offset := 0; ; offset++ {
 		p, err := k.read(ctx, tick, offset)
 		if err != nil {
@@ -117,17 +117,21 @@ func (k *keyset) enumerate(ctx context.Context, at time.Time) error {
 		if offset == 0 {
 			total = p.Total
 		}
+		if k.totals && p.Total > 0 && p.Total != total {
+			reason = fmt.Sprintf("its number of rows changed from %d to %d in between", total, p.Total)
+		}
 		switch {
 		case p.Full && !fresh:
 			return &sources.GapError{Span: tick, Reason: fmt.Sprintf("page %d of this one instant holds no row that the pages before it lack", offset)}
-		case k.totals && p.Total > 0 && p.Total != total:
-			return errors.Join(k.addAll(p), &sources.GapError{Span: tick, Reason: fmt.Sprintf("its number of rows changed from %d to %d in between", total, p.Total)})
 		case p.Full:
 			err = k.addAll(p)
-		case offset == 0, k.totals && len(seen.set) == total:
+		case reason == "" && (offset == 0 || k.totals && len(seen.set) == total):
 			return k.add(p, at)
+		case reason == "":
+			reason = k.reason(len(seen.set), total)
+			fallthrough
 		default:
-			return errors.Join(k.addAll(p), &sources.GapError{Span: tick, Reason: k.reason(len(seen.set), total)})
+			return errors.Join(k.addAll(p), &sources.GapError{Span: tick, Reason: reason})
 		}
 		if err != nil {
 			return err
