@@ -193,14 +193,18 @@ func (p *Publisher) store(ctx context.Context, wave []outgoing) ([]sinks.Rejecti
 	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(retryFirst), backoff.WithMaxInterval(retryMost), backoff.WithMaxElapsedTime(0))
 	var rejected []sinks.Rejection
 	var logged time.Time
+	var last error // that is not the end of ctx
 	for cause := ""; ; {
 		failed, refused, err := p.attempt(ctx, wave)
 		rejected = append(rejected, refused...)
 		if len(failed) == 0 && err == nil {
 			return rejected, nil
 		}
+		if err != nil && !errors.Is(err, ctx.Err()) {
+			last = err
+		}
 		if ctx.Err() != nil {
-			return nil, endedError(ctx, err)
+			return nil, endedError(ctx, last)
 		}
 		if fault.IsFatal(err) {
 			return nil, err
@@ -211,7 +215,7 @@ func (p *Publisher) store(ctx context.Context, wave []outgoing) ([]sinks.Rejecti
 		}
 		wave = failed
 		if wait.For(ctx, retry.NextBackOff()) != nil {
-			return nil, endedError(ctx, err)
+			return nil, endedError(ctx, last)
 		}
 	}
 }
