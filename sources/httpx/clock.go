@@ -10,6 +10,9 @@ import (
 // apart by 100 ppm differ by 60 ms after it.
 const clockLife = 10 * time.Minute
 
+// clockSlack is by how much a Date may run ahead of the estimate.
+const clockSlack = time.Minute
+
 // Clock estimates a provider's time from what its answers say. The zero value
 // knows nothing. It is safe for concurrent use.
 type Clock struct {
@@ -17,6 +20,9 @@ type Clock struct {
 	provider time.Time
 	at       time.Time // local time of the observation; compared by its monotonic reading
 	noDate   bool
+
+	ahead   time.Time // Date of the latest answer when it was not believed, else zero
+	aheadAt time.Time // local time of that answer
 }
 
 // Observe notes that the provider's time was t, or later, a moment ago.
@@ -48,15 +54,29 @@ func (c *Clock) IgnoreDate() {
 }
 
 // learn observes the Date header of an answer, which has whole seconds, cut,
-// and was written before the answer arrived. Age, set by caches, makes it older.
+// and was written before the answer arrived. Age, set by caches, makes it
+// older. A Date far ahead of the estimate is believed when the next one
+// agrees: a reader that believed a single wrong one would take the time until
+// then for past, and never look there again.
 func (c *Clock) learn(h http.Header) {
-	c.mu.Lock()
-	ignore := c.noDate
-	c.mu.Unlock()
-	if ignore {
+	t, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
 		return
 	}
-	if t, err := http.ParseTime(h.Get("Date")); err == nil {
-		c.Observe(t)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	switch {
+	case c.noDate:
+		return
+	case !c.provider.IsZero() && t.Sub(c.provider) > now.Sub(c.at)+clockSlack && !c.confirms(t, now):
+		c.ahead, c.aheadAt = t, now
+		return
 	}
+	c.provider, c.at, c.ahead = t, now, time.Time{}
+}
+
+// confirms reports whether t agrees with the Date that was not believed.
+func (c *Clock) confirms(t, now time.Time) bool {
+	return !c.ahead.IsZero() && (t.Sub(c.ahead)-now.Sub(c.aheadAt)).Abs() <= clockSlack
 }
