@@ -105,11 +105,12 @@ func (b *Batch) reach(s slot, r sources.Record, w sources.Span) {
 // Cover says that every record created in s, as the provider showed it at
 // time seen, is in this batch or in an earlier one. Only a span that joins
 // what is covered moves the ledger (invariant 4).
-func (b *Batch) Cover(s sources.Span, seen time.Time, lateness, tick time.Duration) {
+func (b *Batch) Cover(s sources.Span, seen time.Time, lateness time.Duration) {
 	if s.Empty() {
 		return
 	}
 	b.closeGaps(s)
+	tick := b.ledger.tick
 	if !s.From.After(b.head.frontier.Add(tick)) && s.To.After(b.head.frontier) {
 		b.head.frontier = s.To
 	}

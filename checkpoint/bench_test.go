@@ -35,7 +35,7 @@ func newLoad(tb testing.TB) *load {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { l.store.Close() })
-	l.ledger = checkpoint.New(prefix, t0, tick, checkpoint.NewPages(l.store.Get, checkpoint.DefaultPageBytes))
+	l.ledger = checkpoint.New("hq", flow, t0, checkpoint.NewPages(l.store.Get, checkpoint.DefaultPageBytes))
 	return l
 }
 
@@ -55,7 +55,7 @@ func (l *load) read(from int, at func(n int) time.Time, forget time.Time, termin
 			fresh++
 		}
 	}
-	b.Cover(sources.Span{From: l.ledger.Settled(), To: w.To}, w.To, 0, tick)
+	b.Cover(sources.Span{From: l.ledger.Settled(), To: w.To}, w.To, 0)
 	if !forget.IsZero() {
 		b.Forget(forget)
 	}

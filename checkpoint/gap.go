@@ -15,8 +15,8 @@ func (l *Ledger) Gaps() []sources.Span { return slices.Clone(l.head.gaps) }
 // what comes after it can be, and is listed until [Batch.Cover] is told of a
 // span that holds it, or it is forgotten. When there are too many gaps, the
 // two that lie closest become one.
-func (b *Batch) Gap(s sources.Span, seen time.Time, lateness, tick time.Duration) {
-	b.Cover(s, seen, lateness, tick)
+func (b *Batch) Gap(s sources.Span, seen time.Time, lateness time.Duration) {
+	b.Cover(s, seen, lateness)
 	gaps := append(slices.Clone(b.head.gaps), s)
 	slices.SortFunc(gaps, func(x, y sources.Span) int { return x.From.Compare(y.From) })
 	if len(gaps) > maxGaps {

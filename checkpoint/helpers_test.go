@@ -40,7 +40,7 @@ func (d *disk) save(entries []checkpoint.Entry) {
 func (d *disk) load() (*checkpoint.Ledger, error) {
 	pages := checkpoint.NewPages(d.get, d.budget)
 	if len(d.state) == 0 {
-		l := checkpoint.New(prefix, t0, tick, pages)
+		l := checkpoint.New("hq", flow, t0, pages)
 		d.shrink(l)
 		return l, nil
 	}
@@ -50,7 +50,7 @@ func (d *disk) load() (*checkpoint.Ledger, error) {
 			entries = append(entries, checkpoint.Entry{Key: k, Value: v})
 		}
 	}
-	l, err := checkpoint.Load(prefix, entries, pages)
+	l, err := checkpoint.Load("hq", flow, entries, pages)
 	if err == nil {
 		d.shrink(l)
 	}

@@ -16,6 +16,7 @@ import (
 // effect when its commit has succeeded. It is not safe for concurrent use.
 type Ledger struct {
 	prefix   string
+	tick     time.Duration
 	pages    *Pages
 	limits   limits
 	head     head
@@ -50,21 +51,23 @@ func Prefix(account string, s sources.Stream) string {
 
 // New returns the ledger of a stream that is read from start on, without the
 // instant before it: nothing is settled yet.
-func New(prefix string, start time.Time, tick time.Duration, pages *Pages) *Ledger {
-	l := empty(prefix, pages)
-	before := start.Add(-tick)
+func New(account string, s sources.Stream, start time.Time, pages *Pages) *Ledger {
+	l := empty(account, s, pages)
+	before := start.Add(-s.Tick)
 	l.head = head{start: start, settled: before, frontier: before}
 	return l
 }
 
-func empty(prefix string, pages *Pages) *Ledger {
-	return &Ledger{prefix: prefix, pages: pages, limits: defaultLimits, buckets: map[bucketKey]*bucket{}, forgotten: math.MinInt32}
+func empty(account string, s sources.Stream, pages *Pages) *Ledger {
+	return &Ledger{prefix: Prefix(account, s), tick: s.Tick, pages: pages, limits: defaultLimits, buckets: map[bucketKey]*bucket{}, forgotten: math.MinInt32}
 }
 
 // Load returns the ledger that entries describe: all of a stream's state, of
 // which entries whose key is [Paged] may be left out. A missing or unreadable
 // piece is a fatal error, never a new stream.
-func Load(prefix string, entries []Entry, pages *Pages) (*Ledger, error) {
+func Load(account string, s sources.Stream, entries []Entry, pages *Pages) (*Ledger, error) {
+	l := empty(account, s, pages)
+	prefix := l.prefix
 	values := map[string][]byte{}
 	for _, e := range entries {
 		name, ok := strings.CutPrefix(e.Key, prefix)
@@ -74,14 +77,13 @@ func Load(prefix string, entries []Entry, pages *Pages) (*Ledger, error) {
 		values[name] = e.Value
 	}
 	if isV1(values) {
-		return loadV1(prefix, values, pages)
+		return l.loadV1(values)
 	}
 	for name := range values {
 		if !isName(name) {
 			return nil, damaged(prefix+name, errEncoding)
 		}
 	}
-	l := empty(prefix, pages)
 	value, ok := values[headName]
 	if !ok {
 		return nil, damaged(prefix+headName, errMissing)

@@ -13,7 +13,8 @@ import (
 
 var (
 	t0     = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	prefix = checkpoint.Prefix("hq", sources.Stream{Name: "flow"})
+	flow   = sources.Stream{Name: "flow", Tick: tick}
+	prefix = checkpoint.Prefix("hq", flow)
 )
 
 const tick = time.Second
@@ -102,7 +103,7 @@ func TestCover(t *testing.T) {
 		l := disk.ledger(t)
 		for _, s := range tt.spans {
 			b := l.Begin()
-			b.Cover(s, span(0, tt.seen).To, lateness, tick)
+			b.Cover(s, span(0, tt.seen).To, lateness)
 			disk.commit(t, b)
 		}
 		if got, want := l.Settled(), span(0, tt.settled).To; !got.Equal(want) {
@@ -135,7 +136,7 @@ func TestForgetKeepsWhatIsReadAgain(t *testing.T) {
 	b := l.Begin()
 	admit(t, b, rec("old", 10, 1, "p", true), span(0, 3*3600))
 	admit(t, b, rec("young", 2*3600+60, 1, "p", true), span(0, 3*3600))
-	b.Cover(span(0, 3*3600), span(0, 9*3600).To, time.Hour, tick)
+	b.Cover(span(0, 3*3600), span(0, 9*3600).To, time.Hour)
 	disk.commit(t, b)
 	b = l.Begin()
 	b.Forget(span(0, 2*3600).To)

@@ -25,8 +25,8 @@ func isV1(values map[string][]byte) bool {
 	return len(h) == v1HeadSize && h[0] == v1Encoding
 }
 
-func loadV1(prefix string, values map[string][]byte, pages *Pages) (*Ledger, error) {
-	l := empty(prefix, pages)
+func (l *Ledger) loadV1(values map[string][]byte) (*Ledger, error) {
+	prefix := l.prefix
 	h := values[headName]
 	l.head = head{start: timeAt(h[1:]), settled: timeAt(h[9:]), frontier: timeAt(h[17:]), number: 1}
 	if l.head.frontier.Before(l.head.settled) {

@@ -75,7 +75,7 @@ func TestMigratedIsForgotten(t *testing.T) {
 	l := d.ledger(t)
 	d.commit(t, l.Begin())
 	b := l.Begin()
-	b.Cover(span(0, 100*3600), span(0, 101*3600).To, time.Minute, tick)
+	b.Cover(span(0, 100*3600), span(0, 101*3600).To, time.Minute)
 	b.Forget(span(0, 90*3600).To)
 	d.commit(t, b)
 	for key := range d.state {
@@ -92,7 +92,7 @@ func FuzzLoadFirstEncoding(f *testing.F) {
 	head := append([]byte{1}, make([]byte, 24)...)
 	f.Fuzz(func(t *testing.T, name string, value []byte) {
 		entries := []checkpoint.Entry{{Key: prefix + "h", Value: head}, {Key: prefix + name, Value: value}}
-		l, err := checkpoint.Load(prefix, entries, checkpoint.NewPages(nil, 0))
+		l, err := checkpoint.Load("hq", flow, entries, checkpoint.NewPages(nil, 0))
 		if err != nil {
 			return
 		}

@@ -171,7 +171,7 @@ func TestModel(t *testing.T) {
 			}
 			if rapid.IntRange(0, 5).Draw(t, "cover") == 0 {
 				s := sources.Span{From: l.Settled(), To: window.To}
-				b.Cover(s, window.To, 0, tick)
+				b.Cover(s, window.To, 0)
 				if s.To.After(next.settled) {
 					next.settled = s.To
 				}

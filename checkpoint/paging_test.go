@@ -25,7 +25,7 @@ func filled(t *testing.T) (*disk, *checkpoint.Ledger) {
 	for i := range 60 {
 		b := l.Begin()
 		admit(t, b, rec(fmt.Sprint(i), i%6*3600+i, 1, "p", i%6 > 0), span(0, 6*3600))
-		b.Cover(span(0, 6*3600), span(0, 9*3600).To, time.Hour, tick)
+		b.Cover(span(0, 6*3600), span(0, 9*3600).To, time.Hour)
 		d.commit(t, b)
 	}
 	return d, l
@@ -89,7 +89,7 @@ func TestOldPieceIsRefused(t *testing.T) {
 	for i := range checkpoint.Slots {
 		b := l.Begin()
 		admit(t, b, rec(fmt.Sprint(i), i%6*3600+i, int64(2+i), fmt.Sprint(i), true), span(0, 6*3600))
-		b.Cover(sources.Span{From: l.Settled(), To: span(0, 7*3600+i).To}, span(0, 30*3600).To, 0, tick)
+		b.Cover(sources.Span{From: l.Settled(), To: span(0, 7*3600+i).To}, span(0, 30*3600).To, 0)
 		d.commit(t, b)
 	}
 	kinds := map[string]bool{}
@@ -140,7 +140,7 @@ func TestForgetReadsNoPage(t *testing.T) {
 		t.Errorf("open: got %v, want the first hour", got)
 	}
 	b := l.Begin()
-	b.Cover(span(0, 20*3600), span(0, 30*3600).To, time.Hour, tick)
+	b.Cover(span(0, 20*3600), span(0, 30*3600).To, time.Hour)
 	b.Forget(span(0, 12*3600).To)
 	d.commit(t, b)
 	if d.gets != 0 {
@@ -221,7 +221,7 @@ func TestFoundAgain(t *testing.T) {
 		d.commit(t, b)
 		l = d.ledger(t)
 		b = l.Begin()
-		b.Cover(span(0, 10*day), span(0, 11*day).To, time.Hour, tick)
+		b.Cover(span(0, 10*day), span(0, 11*day).To, time.Hour)
 		b.Forget(span(0, tt.forget).To)
 		d.commit(t, b)
 		b = l.Begin()
@@ -317,7 +317,7 @@ func TestPagesAreShared(t *testing.T) {
 	var group sync.WaitGroup
 	for stream := range 4 {
 		group.Go(func() {
-			l := checkpoint.New(checkpoint.Prefix("hq", sources.Stream{Name: fmt.Sprint(stream)}), t0, tick, pages)
+			l := checkpoint.New("hq", sources.Stream{Name: fmt.Sprint(stream), Tick: tick}, t0, pages)
 			l.Shrink(4, 3, 2, 4)
 			for i := range 100 {
 				b := l.Begin()

@@ -132,7 +132,7 @@ func (p *Pipeline) recover(ctx context.Context, session sinks.Session) error {
 		if len(state[r.prefix]) == 0 {
 			continue
 		}
-		if r.ledger, err = checkpoint.Load(r.prefix, state[r.prefix], pages); err != nil {
+		if r.ledger, err = checkpoint.Load(r.account.Name, r.stream, state[r.prefix], pages); err != nil {
 			return err
 		}
 	}

@@ -339,7 +339,7 @@ func TestGap(t *testing.T) {
 					entries = append(entries, checkpoint.Entry{Key: k, Value: v})
 				}
 			}
-			l, err := checkpoint.Load("a/s/", entries, nil)
+			l, err := checkpoint.Load("a", sources.Stream{Name: "s", Tick: time.Second}, entries, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -35,7 +35,7 @@ func (r *runner) skip(ctx context.Context, gap *sources.GapError, now time.Time)
 	}
 	r.log.Error("gap: the provider may hold rows that it does not show; tried again until it is given up", "from", gap.Span.From, "to", gap.Span.To, "reason", gap.Reason)
 	b := &batch{runner: r, ledger: r.ledger.Begin()}
-	b.ledger.Gap(gap.Span, now, r.account.Lateness, r.stream.Tick)
+	b.ledger.Gap(gap.Span, now, r.account.Lateness)
 	return r.commits.commit(ctx, b)
 }
 
@@ -82,7 +82,7 @@ func (r *runner) publish(ctx context.Context, chunk sources.Chunk, w sources.Spa
 	if err != nil {
 		return err
 	}
-	b.ledger.Cover(chunk.Proven, now, r.account.Lateness, r.stream.Tick)
+	b.ledger.Cover(chunk.Proven, now, r.account.Lateness)
 	b.ledger.Forget(r.horizon(now))
 	return r.commits.commit(ctx, b)
 }

@@ -118,7 +118,7 @@ func (r *runner) begin(now time.Time) {
 	if start.After(now) {
 		r.log.Warn("nothing is read yet: the start lies in the future", "start", start)
 	}
-	r.ledger = checkpoint.New(r.prefix, start, r.stream.Tick, r.pages)
+	r.ledger = checkpoint.New(r.account.Name, r.stream, start, r.pages)
 }
 
 // window returns the first window between what is settled and the head.

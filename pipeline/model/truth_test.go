@@ -87,7 +87,7 @@ func (t *truth) take(c sinks.Commit) {
 			t.h.counts[forgotten]++
 		}
 	}
-	l, err := checkpoint.Load(prefix, t.h.broker.resident(prefix), nil)
+	l, err := checkpoint.Load(account, t.h.stream, t.h.broker.resident(prefix), nil)
 	if err != nil {
 		t.h.violated(3, "the ledger cannot be read: %v", err)
 		return
