@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/time/rate"
 
 	checkpointfile "connector/checkpoint/file"
+	"connector/internal/budget"
 	"connector/internal/config"
 	"connector/internal/filelock"
 	"connector/pipeline"
@@ -77,9 +77,9 @@ func check(ctx context.Context, cfg *config.Config, show func(finding) error) er
 	var group sync.WaitGroup
 	group.Go(func() { findings <- checkSink(ctx, cfg) })
 	group.Go(func() { findings <- checkCheckpoint(cfg) })
-	limiters := newLimiters(cfg.Accounts)
+	budgets := newBudgets(cfg.Accounts)
 	for _, a := range cfg.Accounts {
-		group.Go(func() { checkAccount(ctx, a, limiters, findings) })
+		group.Go(func() { checkAccount(ctx, a, budgets, findings) })
 	}
 	go func() { group.Wait(); close(findings) }()
 	failed := 0
@@ -128,8 +128,8 @@ func checkCheckpoint(cfg *config.Config) finding {
 	return opened("checkpoint", "writable, in "+checkpointDir(cfg), store.Close())
 }
 
-func checkAccount(ctx context.Context, a config.Account, limiters map[string]*rate.Limiter, findings chan<- finding) {
-	source, err := openSource(a, limiters, slog.New(slog.DiscardHandler))
+func checkAccount(ctx context.Context, a config.Account, budgets map[string]*budget.Budget, findings chan<- finding) {
+	source, err := openSource(a, budgets, slog.New(slog.DiscardHandler))
 	if err != nil {
 		findings <- finding{Subject: a.Name, Detail: err.Error()}
 		return

@@ -10,10 +10,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
-	"golang.org/x/time/rate"
 
 	"connector/checkpoint"
 	checkpointfile "connector/checkpoint/file"
+	"connector/internal/budget"
 	"connector/internal/config"
 	"connector/pipeline"
 	"connector/sinks"
@@ -106,9 +106,9 @@ func checkpointDir(cfg *config.Config) string {
 // pipelineOptions opens the sources.
 func pipelineOptions(cfg *config.Config, log *slog.Logger) (pipeline.Options, error) {
 	opts := pipeline.Options{Log: log, Start: cfg.Connector.Start.Time}
-	limiters := newLimiters(cfg.Accounts)
+	budgets := newBudgets(cfg.Accounts)
 	for _, a := range cfg.Accounts {
-		s, err := openSource(a, limiters, log)
+		s, err := openSource(a, budgets, log)
 		if err != nil {
 			return pipeline.Options{}, err
 		}
@@ -120,9 +120,9 @@ func pipelineOptions(cfg *config.Config, log *slog.Logger) (pipeline.Options, er
 	return opts, nil
 }
 
-func openSource(a config.Account, limiters map[string]*rate.Limiter, log *slog.Logger) (sources.Source, error) {
+func openSource(a config.Account, budgets map[string]*budget.Budget, log *slog.Logger) (sources.Source, error) {
 	s, err := sourceKinds[a.Kind].open(a.Name, a.Config, httpx.Options{
-		Version: version, Logger: log.With("account", a.Name), Limiter: limiters[a.Config.Budget().Credential],
+		Version: version, Logger: log.With("account", a.Name), Budget: budgets[a.Config.Budget().Credential],
 	})
 	if err != nil {
 		return nil, fmt.Errorf("account %s: %w", a.Name, err)
@@ -130,18 +130,16 @@ func openSource(a config.Account, limiters map[string]*rate.Limiter, log *slog.L
 	return s, nil
 }
 
-// newLimiters returns one limiter per credential, as slow as its slowest
-// account asks for (invariant 7).
-func newLimiters(accounts []config.Account) map[string]*rate.Limiter {
-	limiters := map[string]*rate.Limiter{}
+// newBudgets returns one budget per credential, as slow as its slowest account
+// asks for (invariant 7).
+func newBudgets(accounts []config.Account) map[string]*budget.Budget {
+	budgets := map[string]*budget.Budget{}
 	for _, a := range accounts {
 		b := a.Config.Budget()
-		limit := rate.Every(b.Every)
-		if l := limiters[b.Credential]; l == nil {
-			limiters[b.Credential] = rate.NewLimiter(limit, 1)
-		} else if limit < l.Limit() {
-			l.SetLimit(limit)
+		if budgets[b.Credential] == nil {
+			budgets[b.Credential] = budget.New(b.Every)
 		}
+		budgets[b.Credential].Slow(b.Every)
 	}
-	return limiters
+	return budgets
 }

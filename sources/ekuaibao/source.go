@@ -14,8 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"connector/internal/budget"
 	"connector/internal/fault"
 	"connector/internal/secret"
 	"connector/sources"
@@ -51,8 +50,8 @@ func New(account string, cfg Config, opts httpx.Options) (*Source, error) {
 	if _, err := url.Parse(string(cfg.BaseURL)); err != nil {
 		return nil, fmt.Errorf("account %s: base URL is not a URL", account)
 	}
-	if opts.Limiter == nil {
-		opts.Limiter = rate.NewLimiter(rate.Limit(cfg.Rate), 1)
+	if opts.Budget == nil {
+		opts.Budget = budget.New(cfg.Budget().Every)
 	}
 	client := httpx.New(opts, []string{"accessToken"}, cfg.AppKey, cfg.AppSecurity, cfg.AccessToken)
 	s := &Source{account: account, cfg: cfg, client: client, answered: map[string]*scan.Memory{}}

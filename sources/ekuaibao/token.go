@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"connector/internal/budget"
 	"connector/internal/fault"
 	"connector/internal/secret"
 	"connector/sources/httpx"
@@ -124,7 +125,7 @@ func (t *tokens) issue(ctx context.Context) (token, error) {
 	if err != nil {
 		return token{}, fault.Fatal(errors.New("the key is not UTF-8"), "check "+t.keys())
 	}
-	if err := t.client.Wait(ctx); err != nil {
+	if err := t.client.Wait(budget.With(ctx, budget.Live)); err != nil { // all streams wait for it, whoever came first
 		return token{}, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, string(t.cfg.BaseURL)+tokenPath, bytes.NewReader(body))

@@ -11,9 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"connector/internal/apisim"
+	"connector/internal/budget"
 	"connector/internal/fault"
 	"connector/internal/secret"
 	"connector/sources"
@@ -244,8 +243,41 @@ func TestRate(t *testing.T) {
 			t.Errorf("a token and %d requests took %v, want %v", n, got, want)
 		}
 	})
-	shared := rate.NewLimiter(1, 1)
-	if s := newSource(t, settings("http://x"), httpx.Options{Limiter: shared}); s.client.Wait(t.Context()) != nil || shared.Tokens() > 0.9 {
-		t.Error("the given limiter is not used")
-	}
+}
+
+// TestSharedBudget: sources that are given one budget take turns.
+func TestSharedBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, opts := time.Now(), httpx.Options{Budget: budget.New(time.Minute)}
+		for range 3 {
+			if err := newSource(t, settings("http://x"), opts).client.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := time.Since(began), 2*time.Minute; got != want {
+			t.Errorf("three requests took %v, want %v", got, want)
+		}
+	})
+}
+
+// TestTokenIsUrgent: the token that a request of low priority asks for is what
+// urgent ones wait for, too.
+func TestTokenIsUrgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, sim := inBubble(t, apisim.EkuaibaoConfig{}, func(c *Config) { c.Rate = 1. / 60 })
+		if err := s.client.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var group sync.WaitGroup
+		defer group.Wait()
+		group.Go(func() {
+			if err := s.client.Wait(budget.With(t.Context(), budget.Settle)); err != nil || sim.Stats().Requests[tokenPath] != 1 {
+				t.Errorf("got a turn before the token, %v", err)
+			}
+		})
+		synctest.Wait()
+		if _, err := s.tokens.get(budget.With(t.Context(), budget.Rest), secret.String{}); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -16,8 +16,7 @@ import (
 	"net/url"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"connector/internal/budget"
 	"connector/internal/secret"
 )
 
@@ -38,7 +37,7 @@ const (
 type Options struct {
 	Version   string            // of the program, for User-Agent
 	Transport http.RoundTripper // default NewTransport(nil); the caller closes its idle connections
-	Limiter   *rate.Limiter     // shared by the accounts of one credential; default one by the account's configuration
+	Budget    *budget.Budget    // shared by the accounts of one credential; default one by the account's configuration
 	Logger    *slog.Logger      // names the account; default none
 	Idle      time.Duration     // longest silence within a body; default 30 s
 }
@@ -65,7 +64,7 @@ func NewTransport(dial func(ctx context.Context, network, addr string) (net.Conn
 // Client sends the requests of one credential. It is safe for concurrent use.
 type Client struct {
 	http    *http.Client
-	limiter *rate.Limiter
+	budget  *budget.Budget
 	clock   Clock
 	agent   string
 	log     *slog.Logger
@@ -78,15 +77,15 @@ type Client struct {
 // params, and secrets wherever they appear.
 func New(opts Options, params []string, secrets ...secret.String) *Client {
 	c := &Client{
-		http:    &http.Client{Transport: opts.Transport, CheckRedirect: checkRedirect},
-		limiter: opts.Limiter, agent: "connector/" + opts.Version, log: opts.Logger, idle: opts.Idle,
+		http:   &http.Client{Transport: opts.Transport, CheckRedirect: checkRedirect},
+		budget: opts.Budget, agent: "connector/" + opts.Version, log: opts.Logger, idle: opts.Idle,
 		secrets: secrets, redact: newRedactor(params, secrets),
 	}
 	if c.http.Transport == nil {
 		c.http.Transport = NewTransport(nil)
 	}
-	if c.limiter == nil {
-		c.limiter = rate.NewLimiter(rate.Inf, 1)
+	if c.budget == nil {
+		c.budget = budget.New(0)
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -114,19 +113,17 @@ func (c *Client) Snippet(text string, more ...secret.String) string {
 	return newRedactor(nil, append(more, c.secrets...)).snippet([]byte(text))
 }
 
-// Wait waits until the credential's limiter permits one more request. Wait
-// first and build the request afterwards: a signature does not keep.
+// Wait waits until the credential's budget has a turn for one more request, of
+// the class in ctx (see [budget.With]). Wait first and build the request
+// afterwards: a signature does not keep.
 func (c *Client) Wait(ctx context.Context) error {
-	if err := c.limiter.Wait(ctx); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("waiting for the request limit: %w", err)
+	if err := c.budget.Wait(ctx); err != nil {
+		return fmt.Errorf("waiting for the turn of a request: %w", err)
 	}
 	return nil
 }
 
-// Do sends req once, uncounted by the limiter, and returns an answer of
+// Do sends req once, uncounted by the budget, and returns an answer of
 // status 2xx that is not a web page. The caller closes its Body.
 //
 // Reading the Body fails when the answer is cut or silent for too long

@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/time/rate"
 
+	"connector/internal/budget"
 	"connector/internal/fault"
 	"connector/internal/secret"
 )
@@ -374,7 +374,7 @@ func TestHeaderTimeout(t *testing.T) {
 
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := New(Options{Limiter: rate.NewLimiter(rate.Every(time.Minute), 1)}, nil)
+		c := New(Options{Budget: budget.New(time.Minute)}, nil)
 		began := time.Now()
 		for range 3 {
 			if err := c.Wait(t.Context()); err != nil {

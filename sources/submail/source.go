@@ -11,8 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"connector/internal/budget"
 	"connector/sources"
 	"connector/sources/httpx"
 	"connector/sources/jsonrows"
@@ -46,8 +45,8 @@ func New(account string, cfg Config, opts httpx.Options) (*Source, error) {
 	if cfg.TimeZone.Location == nil {
 		return nil, fmt.Errorf("account %s: no time zone", account)
 	}
-	if opts.Limiter == nil {
-		opts.Limiter = rate.NewLimiter(rate.Every(cfg.MinInterval), 1)
+	if opts.Budget == nil {
+		opts.Budget = budget.New(cfg.Budget().Every)
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
