@@ -14,7 +14,7 @@ func TestBudgetsFollowCredentials(t *testing.T) {
 	cfg, err := config.Load([]string{
 		"CONNECTOR_SOURCES=a=submail,b=submail,c=submail,d=ekuaibao,e=ekuaibao",
 		"A_APP_ID=1", "A_APP_KEY=canary", "A_MIN_INTERVAL=10s", "B_APP_ID=1", "B_APP_KEY=canary", "B_MIN_INTERVAL=30s", "C_APP_ID=2", "C_APP_KEY=canary",
-		"D_APP_KEY=canary", "D_APP_SECURITY=s", "D_RATE=2", "E_ACCESS_TOKEN=canary",
+		"D_APP_KEY=canary", "D_APP_SECURITY=s", "D_RATE=2", "E_ACCESS_TOKEN=canary", "E_RATE=1e-12",
 	}, configCatalog())
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +27,7 @@ func TestBudgetsFollowCredentials(t *testing.T) {
 	if of["a"] != of["b"] || of["a"] == of["c"] || of["d"] == of["e"] || len(budgets) != 4 {
 		t.Errorf("got %d budgets %v, want one of a and b, and one of each other", len(budgets), of)
 	}
-	for name, want := range map[string]time.Duration{"a": 30 * time.Second, "c": time.Minute, "d": time.Second / 2, "e": time.Second / 5} {
+	for name, want := range map[string]time.Duration{"a": 30 * time.Second, "c": time.Minute, "d": time.Second / 2, "e": 365 * 24 * time.Hour} {
 		if got := of[name].Every(); got != want {
 			t.Errorf("account %s: got a request every %v, want %v", name, got, want)
 		}

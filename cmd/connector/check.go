@@ -13,15 +13,14 @@ import (
 	"github.com/spf13/cobra"
 
 	checkpointfile "connector/checkpoint/file"
-	"connector/internal/budget"
 	"connector/internal/config"
 	"connector/internal/filelock"
 	"connector/pipeline"
 	"connector/sources"
 )
 
-// checkTimeout bounds one call of a provider or the sink. SUBMAIL's default
-// rate, one request a minute, fits into it.
+// checkTimeout bounds one call of a provider or the sink, without the time a
+// provider's request waits for its turn.
 const checkTimeout = 90 * time.Second
 
 // checkSpan is how much of each log a check reads.
@@ -36,7 +35,7 @@ func checkCommand(env environment) *cobra.Command {
 and say of each what works or what to fix. What "run" would create is created: a missing
 topic or stream in the sink, the data directory. What a running connector holds is said to be
 in use, and not tried. Each stream costs one request that counts against the provider's rate
-limit. Exits with 0 when all is well, with 2 when the configuration has faults, else with 1.`,
+limit; of each account the check says what that limit can carry a day. Exits with 0 when all is well, with 2 when the configuration has faults, else with 1.`,
 		Example: "  connector check\n  connector check --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := config.Load(env.vars, configCatalog())
@@ -77,9 +76,8 @@ func check(ctx context.Context, cfg *config.Config, show func(finding) error) er
 	var group sync.WaitGroup
 	group.Go(func() { findings <- checkSink(ctx, cfg) })
 	group.Go(func() { findings <- checkCheckpoint(cfg) })
-	budgets := newBudgets(cfg.Accounts)
-	for _, a := range cfg.Accounts {
-		group.Go(func() { checkAccount(ctx, a, budgets, findings) })
+	for _, a := range openAccounts(cfg) {
+		group.Go(func() { checkAccount(ctx, a, findings) })
 	}
 	go func() { group.Wait(); close(findings) }()
 	failed := 0
@@ -128,20 +126,56 @@ func checkCheckpoint(cfg *config.Config) finding {
 	return opened("checkpoint", "writable, in "+checkpointDir(cfg), store.Close())
 }
 
-func checkAccount(ctx context.Context, a config.Account, budgets map[string]*budget.Budget, findings chan<- finding) {
-	source, err := openSource(a, budgets, slog.New(slog.DiscardHandler))
+// openAccount is an account to check.
+type openAccount struct {
+	config.Account
+	source sources.Source
+	err    error // why there is no source
+	every  time.Duration
+	demand *demand // of its credential
+}
+
+// openAccounts opens the sources, which sends nothing yet.
+func openAccounts(cfg *config.Config) []openAccount {
+	budgets, demands := newBudgets(cfg.Accounts), map[string]*demand{}
+	var list []openAccount
+	for _, a := range cfg.Accounts {
+		credential := a.Config.Budget().Credential
+		if demands[credential] == nil {
+			demands[credential] = new(demand)
+		}
+		open := openAccount{Account: a, every: budgets[credential].Every(), demand: demands[credential]}
+		if open.source, open.err = openSource(a, budgets, slog.New(slog.DiscardHandler)); open.err == nil {
+			open.demand.add(a, open.source.Streams())
+		}
+		list = append(list, open)
+	}
+	return list
+}
+
+// capacity says what the account's budget can carry.
+func (a *openAccount) capacity() string { return a.demand.capacity(a.every, a.Config.Budget().Rows) }
+
+// timeout returns the longest time of one call, when every stream of the
+// credential has its turn before.
+func (a *openAccount) timeout() time.Duration {
+	return checkTimeout + time.Duration(a.demand.streams)*a.every
+}
+
+func checkAccount(ctx context.Context, a openAccount, findings chan<- finding) {
+	if a.err != nil {
+		findings <- finding{Subject: a.Name, Detail: a.err.Error()}
+		return
+	}
+	now, err := clock(ctx, a)
 	if err != nil {
 		findings <- finding{Subject: a.Name, Detail: err.Error()}
 		return
 	}
-	now, err := clock(ctx, source)
-	if err != nil {
-		findings <- finding{Subject: a.Name, Detail: err.Error()}
-		return
-	}
-	for _, s := range source.Streams() {
+	findings <- finding{Subject: a.Name, OK: true, Detail: a.capacity()}
+	for _, s := range a.source.Streams() {
 		f := finding{Subject: a.Name + "/" + s.Name, OK: true}
-		if f.Detail, err = checkStream(ctx, source, s, now.Add(-a.Common.Lag)); err != nil {
+		if f.Detail, err = checkStream(ctx, a, s, now.Add(-a.Common.Lag)); err != nil {
 			f.OK, f.Detail = false, err.Error()
 		}
 		findings <- f
@@ -149,19 +183,19 @@ func checkAccount(ctx context.Context, a config.Account, budgets map[string]*bud
 }
 
 // clock asks for the provider's time: the first call that can fail.
-func clock(ctx context.Context, source sources.Source) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+func clock(ctx context.Context, a openAccount) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout())
 	defer cancel()
-	return source.Now(ctx)
+	return a.source.Now(ctx)
 }
 
 // checkStream reads the newest rows of a stream, up to a time.
-func checkStream(ctx context.Context, source sources.Source, s sources.Stream, to time.Time) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+func checkStream(ctx context.Context, a openAccount, s sources.Stream, to time.Time) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout())
 	defer cancel()
 	to = to.Truncate(s.Tick)
 	rows, faulty := 0, 0
-	for chunk, err := range source.Scan(ctx, s, sources.Span{From: to.Add(-checkSpan), To: to}) {
+	for chunk, err := range a.source.Scan(ctx, s, sources.Span{From: to.Add(-checkSpan), To: to}) {
 		if err != nil {
 			return "", err
 		}

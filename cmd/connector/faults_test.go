@@ -79,7 +79,7 @@ func TestCheck(t *testing.T) {
 	if code != exitOK {
 		t.Errorf("got code %d, want 0; stderr:\n%s", code, stderr)
 	}
-	wantLines(t, "check", stdout, "ok    sink/nats", "ok    checkpoint", "ok    hq/flow", "ok    otp/sms")
+	wantLines(t, "check", stdout, "ok    sink/nats", "ok    checkpoint", "ok    hq/flow", "ok    otp/sms", "ok    hq  ", "ok    otp  ", "requests a day")
 	_, stdout, _ = command(t.Context(), vars, "check", "--output", "json")
 	wantLines(t, "check --output json", stdout, `{"subject":"sink/nats","ok":true`)
 }

@@ -68,6 +68,7 @@ type AccountConfig interface {
 type Budget struct {
 	Credential string        // equal for equal credentials; not the credential itself
 	Every      time.Duration // least time from one request to the next
+	Rows       int           // most rows of one answer; 0 when no limit is known
 }
 
 // Credential returns what tells credentials apart and reveals none.

@@ -20,6 +20,9 @@ type Config struct {
 	config.Common
 }
 
+// maxEvery is the interval of the lowest rates, whose own is no time.Duration.
+const maxEvery = 365 * 24 * time.Hour
+
 // Doc says what the section is for, in the reference of the configuration.
 const Doc = "Reads the log of failed outbound messages of ekuaibao, one stream per message type."
 
@@ -49,7 +52,7 @@ func (c *Config) Validate(v *config.Faults) {
 func (c *Config) Budget() config.Budget {
 	return config.Budget{
 		Credential: config.Credential(string(c.BaseURL), c.AppKey.Reveal(), c.AccessToken.Reveal()),
-		Every:      time.Duration(float64(time.Second) / c.Rate),
+		Every:      time.Duration(min(float64(time.Second)/c.Rate, float64(maxEvery))),
 	}
 }
 

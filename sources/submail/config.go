@@ -49,7 +49,7 @@ func (c *Config) Validate(v *config.Faults) {
 
 // Budget implements [config.AccountConfig].
 func (c *Config) Budget() config.Budget {
-	return config.Budget{Credential: config.Credential(string(c.BaseURL), c.AppID), Every: c.MinInterval}
+	return config.Budget{Credential: config.Credential(string(c.BaseURL), c.AppID), Every: c.MinInterval, Rows: c.Rows}
 }
 
 // BaseURLs returns the addresses of the API in the order they are tried. The
