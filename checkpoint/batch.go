@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"math"
 	"slices"
 	"time"
 
@@ -15,13 +16,14 @@ type Batch struct {
 	records map[uint64]slot // by id hash, what was read and what Admit changed
 	changes int             // records changed
 	reached map[bucketKey]reach
-	forget  time.Time // buckets that end before it are dropped; zero for none
-	plan    *plan     // what the latest Entries returned
+	sealed  hour    // what ends before it may be dropped; math.MinInt32 when nothing is
+	saves   []Entry // changed savepoints
+	plan    *plan   // what the latest Entries returned
 }
 
 // Begin stages changes; only one batch of a ledger is in use at a time.
 func (l *Ledger) Begin() *Batch {
-	return &Batch{ledger: l, head: l.head, records: map[uint64]slot{}, reached: map[bucketKey]reach{}}
+	return &Batch{ledger: l, head: l.head, records: map[uint64]slot{}, reached: map[bucketKey]reach{}, sealed: math.MinInt32}
 }
 
 // Admit decides whether r, found in window w, is a version that was not
@@ -103,51 +105,109 @@ func (b *Batch) reach(s slot, r sources.Record, w sources.Span) {
 }
 
 // Cover says that every record created in s, as the provider showed it at
-// time seen, is in this batch or in an earlier one. Only a span that joins
-// what is covered moves the ledger (invariant 4).
+// time seen, is in this batch or in an earlier one (invariant 4).
 func (b *Batch) Cover(s sources.Span, seen time.Time, lateness time.Duration) {
-	if s.Empty() {
-		return
-	}
-	b.closeGaps(s)
-	tick := b.ledger.tick
-	if !s.From.After(b.head.frontier.Add(tick)) && s.To.After(b.head.frontier) {
-		b.head.frontier = s.To
-	}
-	settled := seen.Add(-lateness).Truncate(tick)
-	if s.To.Before(settled) {
-		settled = s.To
-	}
-	if !s.From.After(b.head.settled.Add(tick)) && settled.After(b.head.settled) {
-		b.head.settled = settled
+	settled := seen.Add(-lateness).Truncate(b.ledger.tick)
+	b.paint(sources.Span{From: s.From, To: earlier(s.To, settled)}, read(Watched))
+	b.paint(sources.Span{From: later(s.From, settled.Add(b.ledger.tick)), To: s.To}, read(Young))
+}
+
+// read returns what a range becomes when it was read; it never goes back.
+func read(as State) func(State) State {
+	return func(was State) State {
+		if was.closed() || was == Watched {
+			return was
+		}
+		return as
 	}
 }
 
-// Forget drops the buckets, but for those this batch reads, and the gaps that
-// lie before t and before the settled time by more than a margin for windows
-// that reach a little further than asked. The caller promises to read nothing
-// before t again. It reads no page.
-func (b *Batch) Forget(t time.Time) {
-	if t.After(b.head.settled) {
-		t = b.head.settled
+func (b *Batch) paint(s sources.Span, of func(State) State) {
+	b.head.ranges = b.head.ranges.paint(s, b.ledger.tick, of)
+}
+
+// Seal gives up what was read of the hours before t: its records are
+// forgotten, but for those this batch reads. It reads no page.
+func (b *Batch) Seal(t time.Time) {
+	t = t.Truncate(time.Hour)
+	if len(b.head.ranges) == 0 || !b.head.ranges[0].From.Before(t) {
+		return
 	}
-	b.forget = t.Add(-forgetMargin)
-	b.closeGaps(sources.Span{From: time.Unix(0, 0), To: b.forget})
+	b.sealed = hourOf(t)
+	b.paint(sources.Span{From: b.head.ranges[0].From, To: t.Add(-b.ledger.tick)}, func(was State) State {
+		switch was {
+		case Watched:
+			return Sealed
+		case Gap:
+			return Lost
+		default:
+			return was
+		}
+	})
+}
+
+// Want stages that a span is to be read when nothing else is, as far as it
+// lies before the start and was not asked for, and returns those parts.
+func (b *Batch) Want(s sources.Span) []sources.Span {
+	s.To = earlier(s.To, b.head.start.Add(-b.ledger.tick))
+	var wanted []sources.Span
+	for _, r := range b.head.ranges.within(s, b.ledger.tick) {
+		if r.State == Unread && !r.Empty() {
+			wanted = append(wanted, r.Span)
+			b.paint(r.Span, func(State) State { return Backfill })
+		}
+	}
+	return wanted
+}
+
+// Reopen stages that a span in which no record was ever found is to be read again.
+func (b *Batch) Reopen(s sources.Span) {
+	s.From = later(s.From, b.head.start)
+	b.paint(s, func(State) State { return Unread })
+}
+
+// Found notes that a record of this creation time was found.
+func (b *Batch) Found(created time.Time) {
+	b.head.latest = later(b.head.latest, created)
+}
+
+// Own notes whose records a stream holds, and reports whether those before
+// were the same owner's.
+func (b *Batch) Own(owner string) bool {
+	was := b.head.owner
+	if was == 0 {
+		b.head.owner = hash(owner)
+	}
+	return was == 0 || was == hash(owner)
+}
+
+// Configure notes the configuration that a stream is read with, and reports
+// whether it was another before.
+func (b *Batch) Configure(digest string) (changed bool) {
+	was := b.head.config
+	b.head.config = hash(digest)
+	return was != 0 && was != b.head.config
 }
 
 // dropped returns the buckets to forget.
 func (b *Batch) dropped() []bucketKey {
-	if b.forget.IsZero() {
-		return nil
-	}
 	var keys []bucketKey
 	for k, bk := range b.ledger.buckets {
-		if !(bk.until + 1).start().After(b.forget) && !b.read(k) {
+		if bk.until < b.sealed && b.closed(bk.from-1, bk.until+1) && !b.read(k) {
 			keys = append(keys, k)
 		}
 	}
 	slices.SortFunc(keys, bucketKey.compare)
 	return keys
+}
+
+// closed reports whether nothing of some hours is read any more. The caller
+// adds an hour on each side, because windows reach further than asked.
+func (b *Batch) closed(from, until hour) bool {
+	span := sources.Span{From: from.start(), To: (until + 1).start().Add(-b.ledger.tick)}
+	return !slices.ContainsFunc(b.head.ranges.within(span, b.ledger.tick), func(r Range) bool {
+		return !r.State.closed() && (r.State != Unread || !r.To.Before(b.head.start))
+	})
 }
 
 // read reports whether the batch read or changed a record of a bucket.

@@ -57,7 +57,7 @@ func (l *load) read(from int, at func(n int) time.Time, forget time.Time, termin
 	}
 	b.Cover(sources.Span{From: l.ledger.Settled(), To: w.To}, w.To, 0)
 	if !forget.IsZero() {
-		b.Forget(forget)
+		b.Seal(forget)
 	}
 	l.commit(b)
 	return fresh

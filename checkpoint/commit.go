@@ -42,6 +42,7 @@ func (b *Batch) Entries(ctx context.Context) ([]Entry, error) {
 		b.put(p, delta{number: p.head.number, dropped: dropped}, folded)
 		b.advance(p, len(folded) > 0)
 	}
+	p.entries = append(p.entries, b.saves...)
 	for _, key := range l.outdated {
 		p.entries = append(p.entries, Entry{Key: key})
 	}
@@ -256,7 +257,5 @@ func (b *Batch) Apply() {
 		}
 		l.pages.put(key, pg)
 	}
-	if !b.forget.IsZero() {
-		l.forgotten = hourOf(b.forget)
-	}
+	l.forgotten = max(l.forgotten, b.sealed)
 }

@@ -41,7 +41,7 @@ func encodeDelta(key string, d delta) []byte {
 }
 
 func decodeDelta(key string, value []byte) (delta, error) {
-	body, err := unseal(key, value)
+	_, body, err := unseal(key, value)
 	if err != nil {
 		return delta{}, err
 	}

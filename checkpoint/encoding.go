@@ -6,20 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"slices"
 	"strings"
 	"time"
-
-	"connector/sources"
 )
 
 // State keys of a stream, after its prefix:
 //
-//	h                        head: how far it was read, and the numbers of its commits
+//	h                        head: what is known of which time, and the numbers of its commits
 //	i                        index: the buckets, as the latest fold left them
 //	d/<n mod 64>             delta: what commit n changed, two digits
 //	b/<time>/<4 hex digits>  page: one part of a bucket by its creation time (200601021504, with u behind
 //	                         for undated records) and the upper 16 bits of its smallest id hash
+//
+//	s/<Unix seconds>         savepoint: the ranges of the head as they were
 //
 // A value begins with the encoding's version and ends with the CRC-32C of the
 // key and all of the value before it. Integers are big-endian or varints,
@@ -29,13 +28,12 @@ const (
 	indexName  = "i"
 	deltaName  = "d/"
 	bucketName = "b/"
+	saveName   = "s/"
 	slots      = 64
 
-	encodingVersion = 2
+	encodingVersion = 3
+	pagedEncoding   = 2 // had another head
 	sumSize         = 4
-	headSize        = 1 + 6*8 + sumSize // without gaps
-	gapSize         = 2 * 8
-	maxGaps         = 1024
 	pageHeaderSize  = 1 + 8
 )
 
@@ -57,74 +55,19 @@ func seal(key string, b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, checksum(key, b))
 }
 
-// unseal returns what seal was given, without the version.
-func unseal(key string, value []byte) ([]byte, error) {
+// unseal returns what seal was given, with the version apart.
+func unseal(key string, value []byte) (version byte, body []byte, err error) {
 	if len(value) < 1+sumSize {
-		return nil, errDamaged
+		return 0, nil, errDamaged
 	}
-	body := value[:len(value)-sumSize]
+	body = value[:len(value)-sumSize]
 	switch {
-	case body[0] != encodingVersion:
-		return nil, errEncoding
+	case body[0] != encodingVersion && body[0] != pagedEncoding:
+		return 0, nil, errEncoding
 	case checksum(key, body) != binary.BigEndian.Uint32(value[len(body):]):
-		return nil, errDamaged
+		return 0, nil, errDamaged
 	}
-	return body[1:], nil
-}
-
-// head says how far a stream was read. Every record created up to settled was
-// looked for after its lateness had passed; up to frontier, at least once.
-type head struct {
-	start, settled, frontier time.Time
-
-	number  uint64 // of the latest commit with a delta
-	folded  uint64 // pages and index hold the deltas up to this commit; later ones are in their slots
-	indexed uint64 // number of the commit that wrote the index; 0 when there is none
-
-	gaps []sources.Span // covered, though rows of them may be missing; oldest first, at most maxGaps; never changed in place
-}
-
-func (h head) equal(o head) bool {
-	return h.start.Equal(o.start) && h.settled.Equal(o.settled) && h.frontier.Equal(o.frontier) &&
-		h.number == o.number && h.folded == o.folded && h.indexed == o.indexed && slices.EqualFunc(h.gaps, o.gaps, sameSpan)
-}
-
-func sameSpan(a, b sources.Span) bool { return a.From.Equal(b.From) && a.To.Equal(b.To) }
-
-func encodeHead(key string, h head) []byte {
-	b := append(make([]byte, 0, headSize+len(h.gaps)*gapSize), encodingVersion)
-	for _, t := range []time.Time{h.start, h.settled, h.frontier} {
-		b = binary.BigEndian.AppendUint64(b, uint64(t.UnixNano()))
-	}
-	for _, n := range []uint64{h.number, h.folded, h.indexed} {
-		b = binary.BigEndian.AppendUint64(b, n)
-	}
-	for _, g := range h.gaps {
-		b = binary.BigEndian.AppendUint64(b, uint64(g.From.UnixNano()))
-		b = binary.BigEndian.AppendUint64(b, uint64(g.To.UnixNano()))
-	}
-	return seal(key, b)
-}
-
-func decodeHead(key string, value []byte) (head, error) {
-	b, err := unseal(key, value)
-	if err != nil {
-		return head{}, err
-	}
-	if len(value) < headSize || (len(value)-headSize)%gapSize != 0 {
-		return head{}, errDamaged
-	}
-	h := head{
-		start: timeAt(b), settled: timeAt(b[8:]), frontier: timeAt(b[16:]),
-		number: binary.BigEndian.Uint64(b[24:]), folded: binary.BigEndian.Uint64(b[32:]), indexed: binary.BigEndian.Uint64(b[40:]),
-	}
-	if h.frontier.Before(h.settled) || h.folded > h.number || h.indexed > h.number || h.folded > h.indexed || h.number-h.folded > slots {
-		return head{}, errDamaged
-	}
-	for rest := b[6*8:]; len(rest) > 0; rest = rest[gapSize:] {
-		h.gaps = append(h.gaps, sources.Span{From: timeAt(rest), To: timeAt(rest[8:])})
-	}
-	return h, nil
+	return body[0], body[1:], nil
 }
 
 func timeAt(b []byte) time.Time {
@@ -150,7 +93,7 @@ func (p page) is(of *part) bool {
 }
 
 func decodePage(key string, value []byte) (page, error) {
-	if _, err := unseal(key, value); err != nil {
+	if _, _, err := unseal(key, value); err != nil {
 		return nil, err
 	}
 	p := page(value)
@@ -177,5 +120,5 @@ func pageName(k bucketKey, start uint64) string {
 
 // isName reports whether a key after its stream's prefix may belong to the state.
 func isName(name string) bool {
-	return name == headName || name == indexName || strings.HasPrefix(name, deltaName) || strings.HasPrefix(name, bucketName)
+	return name == headName || name == indexName || strings.HasPrefix(name, deltaName) || strings.HasPrefix(name, bucketName) || strings.HasPrefix(name, saveName)
 }

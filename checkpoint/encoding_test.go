@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"connector/internal/fault"
+
+	"connector/sources"
 )
 
 const key = "hq/flow/k"
@@ -31,14 +33,29 @@ func sampleIndex() map[bucketKey]*bucket {
 	}}}
 }
 
+func sampleHead() head {
+	start := time.Unix(1_700_000_000, 0).UTC()
+	after := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	return head{
+		start: start, number: 5, folded: 2, indexed: 4, latest: after(70), owner: 1 << 60, config: 3, saved: []time.Time{start, after(60)},
+		ranges: coverage{
+			{sources.Span{From: after(-20), To: after(-10)}, Backfill},
+			{sources.Span{From: start, To: after(60)}, Sealed},
+			{sources.Span{From: after(61), To: after(61)}, Gap},
+			{sources.Span{From: after(90), To: after(100)}, Young},
+		},
+	}
+}
+
 func FuzzDecodeHead(f *testing.F) {
-	f.Add(encodeHead(key, head{start: time.Unix(1, 0), number: 5, folded: 2, indexed: 4})[1 : headSize-sumSize])
+	b := encodeHead(key, sampleHead())
+	f.Add(b[1 : len(b)-sumSize])
 	f.Fuzz(func(t *testing.T, body []byte) {
-		h, err := decodeHead(key, seal(key, append([]byte{encodingVersion}, body...)))
+		h, err := decodeHead(key, seal(key, append([]byte{encodingVersion}, body...)), time.Second)
 		if err != nil {
 			return
 		}
-		if got, err := decodeHead(key, encodeHead(key, h)); err != nil || !got.equal(h) {
+		if got, err := decodeHead(key, encodeHead(key, h), time.Second); err != nil || !got.equal(h) {
 			t.Errorf("got %v, %v after a round trip, want %v", got, err, h)
 		}
 	})
@@ -96,6 +113,9 @@ func FuzzDecodePage(f *testing.F) {
 }
 
 func TestRoundTrip(t *testing.T) {
+	if got, err := decodeHead(key, encodeHead(key, sampleHead()), time.Second); err != nil || !got.equal(sampleHead()) {
+		t.Errorf("head: got %+v, %v, want %+v", got, err, sampleHead())
+	}
 	d := sampleDelta()
 	if got, err := decodeDelta(key, encodeDelta(key, d)); err != nil || !reflect.DeepEqual(got, d) {
 		t.Errorf("delta: got %+v, %v, want %+v", got, err, d)
@@ -110,7 +130,7 @@ func TestRoundTrip(t *testing.T) {
 // under another key.
 func TestDamageIsRefused(t *testing.T) {
 	decode := map[string]func(key string, b []byte) error{
-		"head":  func(key string, b []byte) error { _, err := decodeHead(key, b); return err },
+		"head":  func(key string, b []byte) error { _, err := decodeHead(key, b, time.Second); return err },
 		"delta": func(key string, b []byte) error { _, err := decodeDelta(key, b); return err },
 		"page":  func(key string, b []byte) error { _, err := decodePage(key, b); return err },
 		"index": func(key string, b []byte) error {
@@ -119,7 +139,7 @@ func TestDamageIsRefused(t *testing.T) {
 		},
 	}
 	for name, value := range map[string][]byte{
-		"head":  encodeHead("p/i", head{number: 1, indexed: 1}),
+		"head":  encodeHead("p/i", sampleHead()),
 		"delta": encodeDelta("p/i", sampleDelta()),
 		"page":  newPage("p/i", 7, appendEntry(nil, 1, entry{})),
 		"index": encodeIndex("p/i", 9, sampleIndex()),

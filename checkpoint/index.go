@@ -32,7 +32,7 @@ func encodeIndex(key string, number uint64, buckets map[bucketKey]*bucket) []byt
 
 // decodeIndex reads the index of the stream with the given key prefix.
 func decodeIndex(prefix string, value []byte) (number uint64, buckets map[bucketKey]*bucket, err error) {
-	body, err := unseal(prefix+indexName, value)
+	_, body, err := unseal(prefix+indexName, value)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -37,9 +37,6 @@ type limits struct {
 
 var defaultLimits = limits{page: 512 << 10, delta: 1 << 20 / entrySize, fold: 1 << 20, young: 32, old: 48}
 
-// forgetMargin is far more than the tick by which requests overlap.
-const forgetMargin = time.Hour
-
 // Prefix returns the key prefix of a stream's state.
 func Prefix(account string, s sources.Stream) string {
 	p := account + "/" + s.Name
@@ -49,12 +46,10 @@ func Prefix(account string, s sources.Stream) string {
 	return p + "/"
 }
 
-// New returns the ledger of a stream that is read from start on, without the
-// instant before it: nothing is settled yet.
+// New returns the ledger of a stream that is to be read from start on.
 func New(account string, s sources.Stream, start time.Time, pages *Pages) *Ledger {
 	l := empty(account, s, pages)
-	before := start.Add(-s.Tick)
-	l.head = head{start: start, settled: before, frontier: before}
+	l.head = head{start: start}
 	return l
 }
 
@@ -89,7 +84,7 @@ func Load(account string, s sources.Stream, entries []Entry, pages *Pages) (*Led
 		return nil, damaged(prefix+headName, errMissing)
 	}
 	var err error
-	if l.head, err = decodeHead(prefix+headName, value); err != nil {
+	if l.head, err = decodeHead(prefix+headName, value, l.tick); err != nil {
 		return nil, damaged(prefix+headName, err)
 	}
 	if err := l.loadIndex(values); err != nil {
@@ -175,19 +170,62 @@ func (b *bucket) apply(number uint64, entries map[uint64]entry) {
 	}
 }
 
-// Settled returns the time up to which nothing new is expected.
-func (l *Ledger) Settled() time.Time { return l.head.settled }
+// Settled returns the time up to which, from the start on, no more rows are
+// expected.
+func (l *Ledger) Settled() time.Time {
+	return l.head.covered(l.tick, func(s State) bool { return s == Watched || s.closed() })
+}
 
-// Frontier returns the time up to which the stream has been read at least once.
-func (l *Ledger) Frontier() time.Time { return l.head.frontier }
+// Frontier returns the time up to which, from the start on, the stream has been
+// read at least once.
+func (l *Ledger) Frontier() time.Time {
+	return l.head.covered(l.tick, func(s State) bool { return !s.pending() })
+}
+
+// Start returns the time from which on everything is to be read.
+func (l *Ledger) Start() time.Time { return l.head.start }
+
+// End returns the latest time, from the start on, that has been read.
+func (l *Ledger) End() time.Time {
+	end := l.head.start.Add(-l.tick)
+	if n := len(l.head.ranges); n > 0 {
+		end = later(end, l.head.ranges[n-1].To)
+	}
+	return end
+}
+
+// Latest returns the creation time of the newest record found, zero when there was none.
+func (l *Ledger) Latest() time.Time { return l.head.latest }
+
+// Ranges returns what is known of all time up to the end of what was read,
+// oldest first.
+func (l *Ledger) Ranges() []Range {
+	from := l.head.start
+	if len(l.head.ranges) > 0 {
+		from = earlier(from, l.head.ranges[0].From)
+	}
+	return l.head.ranges.within(sources.Span{From: from, To: l.End()}, l.tick)
+}
+
+// In returns the spans in one state up to the end of what was read, oldest
+// first; of those [Unread], what lies after the start.
+func (l *Ledger) In(state State) []sources.Span {
+	var list []sources.Span
+	for _, r := range l.Ranges() {
+		if r.State == state && (state != Unread || !r.From.Before(l.head.start)) {
+			list = append(list, r.Span)
+		}
+	}
+	return list
+}
+
+// Closed reports whether an instant is given up: what was published of it is
+// forgotten.
+func (l *Ledger) Closed(at time.Time) bool { return l.head.ranges.at(at).closed() }
 
 // Open returns the hours in [from, to] in which records that may still change
-// are found, neighbouring hours merged, oldest first; nothing before the start.
-// It reads no page.
+// are found, neighbouring hours merged, oldest first. It reads no page.
 func (l *Ledger) Open(from, to time.Time) []sources.Span {
-	if from.Before(l.head.start) {
-		from = l.head.start
-	}
 	var hours []hour
 	for k, b := range l.buckets {
 		if b.open() > 0 {

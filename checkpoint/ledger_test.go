@@ -139,7 +139,7 @@ func TestForgetKeepsWhatIsReadAgain(t *testing.T) {
 	b.Cover(span(0, 3*3600), span(0, 9*3600).To, time.Hour)
 	disk.commit(t, b)
 	b = l.Begin()
-	b.Forget(span(0, 2*3600).To)
+	b.Seal(span(0, 2*3600).To)
 	disk.commit(t, b)
 	for _, l := range []*checkpoint.Ledger{l, disk.ledger(t)} {
 		b = l.Begin()

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
+
+	"connector/sources"
 )
 
 // The first encoding kept the head under h and each record under r/<16 hex
@@ -28,8 +31,10 @@ func isV1(values map[string][]byte) bool {
 func (l *Ledger) loadV1(values map[string][]byte) (*Ledger, error) {
 	prefix := l.prefix
 	h := values[headName]
-	l.head = head{start: timeAt(h[1:]), settled: timeAt(h[9:]), frontier: timeAt(h[17:]), number: 1}
-	if l.head.frontier.Before(l.head.settled) {
+	settled, frontier := timeAt(h[9:]), timeAt(h[17:])
+	l.head = head{start: timeAt(h[1:]), number: 1}
+	l.head.migrate(settled, frontier, nil, l.tick)
+	if frontier.Before(settled) {
 		return nil, damaged(prefix+headName, errDamaged)
 	}
 	l.outdated = []string{}
@@ -67,4 +72,39 @@ func (l *Ledger) addV1(name string, b []byte) error {
 		revision: uint16(min(binary.BigEndian.Uint32(b[33:]), maxRevision)), terminal: b[v1RecordSize-1] == 1,
 	}})
 	return nil
+}
+
+// decodePagedHead reads the head of the second encoding: start, settled time,
+// frontier, numbers, and the gaps.
+func decodePagedHead(b []byte, tick time.Duration) (head, error) {
+	const size, gapSize = 6 * 8, 2 * 8
+	if len(b) < size || (len(b)-size)%gapSize != 0 {
+		return head{}, errDamaged
+	}
+	h := head{
+		start:  timeAt(b),
+		number: binary.BigEndian.Uint64(b[24:]), folded: binary.BigEndian.Uint64(b[32:]), indexed: binary.BigEndian.Uint64(b[40:]),
+	}
+	settled, frontier := timeAt(b[8:]), timeAt(b[16:])
+	if frontier.Before(settled) || !h.sound() {
+		return head{}, errDamaged
+	}
+	var gaps []sources.Span
+	for rest := b[size:]; len(rest) > 0; rest = rest[gapSize:] {
+		gaps = append(gaps, sources.Span{From: timeAt(rest), To: timeAt(rest[8:])})
+	}
+	h.migrate(settled, frontier, gaps, tick)
+	return h, nil
+}
+
+// migrate makes ranges of the times of earlier encodings.
+func (h *head) migrate(settled, frontier time.Time, gaps []sources.Span, tick time.Duration) {
+	paint := func(s sources.Span, as State) {
+		h.ranges = h.ranges.paint(s, tick, func(State) State { return as })
+	}
+	paint(sources.Span{From: h.start, To: settled}, Watched)
+	paint(sources.Span{From: settled.Add(tick), To: frontier}, Young)
+	for _, g := range gaps {
+		paint(g, Gap)
+	}
 }

@@ -76,7 +76,7 @@ func TestMigratedIsForgotten(t *testing.T) {
 	d.commit(t, l.Begin())
 	b := l.Begin()
 	b.Cover(span(0, 100*3600), span(0, 101*3600).To, time.Minute)
-	b.Forget(span(0, 90*3600).To)
+	b.Seal(span(0, 90*3600).To)
 	d.commit(t, b)
 	for key := range d.state {
 		if checkpoint.Paged(key) {

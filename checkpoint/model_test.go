@@ -16,7 +16,7 @@ import (
 type model struct {
 	records           map[string]remembered
 	settled, frontier time.Time
-	forgotten         time.Time // before it, nothing need be read again
+	forgotten, sealed time.Time // before them, nothing need be read again, and nothing is
 }
 
 type remembered struct {
@@ -76,15 +76,22 @@ func (m *model) admit(r sources.Record, w sources.Span) (int, bool) {
 	return next.revision, true
 }
 
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // forget drops the records of buckets that nothing reads again: all records
 // of a bucket stay as long as one of them.
 func (m *model) forget(t time.Time, staged map[string]bool) {
-	if t.After(m.settled) {
-		t = m.settled
-	}
-	t = t.Add(-time.Hour)
+	t = t.Truncate(time.Hour)
 	if t.After(m.forgotten) {
 		m.forgotten = t
+	}
+	if end := earliest(t, m.settled.Add(tick)); end.After(m.sealed) {
+		m.sealed = end
 	}
 	type bucket struct {
 		start   time.Time
@@ -101,7 +108,7 @@ func (m *model) forget(t time.Time, staged map[string]bool) {
 		keep[b] = keep[b] || staged[id]
 	}
 	for id, r := range m.records {
-		if b := of(id, r); !keep[b] && !until[b].Add(time.Hour).After(t) {
+		if b := of(id, r); !keep[b] && until[b].Before(t) && !until[b].Add(2*time.Hour).After(m.sealed) {
 			delete(m.records, id)
 		}
 	}
@@ -180,7 +187,7 @@ func TestModel(t *testing.T) {
 				}
 			}
 			if rapid.IntRange(0, 5).Draw(t, "forget") == 0 {
-				b.Forget(window.To)
+				b.Seal(window.To)
 				before := len(next.records)
 				next.forget(window.To, staged)
 				seen["forgot"] += before - len(next.records)

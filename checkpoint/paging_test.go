@@ -141,7 +141,7 @@ func TestForgetReadsNoPage(t *testing.T) {
 	}
 	b := l.Begin()
 	b.Cover(span(0, 20*3600), span(0, 30*3600).To, time.Hour)
-	b.Forget(span(0, 12*3600).To)
+	b.Seal(span(0, 12*3600).To)
 	d.commit(t, b)
 	if d.gets != 0 {
 		t.Errorf("read %d pages, want none", d.gets)
@@ -222,7 +222,7 @@ func TestFoundAgain(t *testing.T) {
 		l = d.ledger(t)
 		b = l.Begin()
 		b.Cover(span(0, 10*day), span(0, 11*day).To, time.Hour)
-		b.Forget(span(0, tt.forget).To)
+		b.Seal(span(0, tt.forget).To)
 		d.commit(t, b)
 		b = l.Begin()
 		if _, fresh := admit(t, b, tt.again, tt.againWindow); fresh {
@@ -237,7 +237,7 @@ func TestFoundAgain(t *testing.T) {
 			}
 		}
 		b = l.Begin()
-		b.Forget(span(0, 10*day).To)
+		b.Seal(span(0, 10*day).To)
 		d.commit(t, b)
 		if got := l.Parts(); got != 0 {
 			t.Errorf("%s: %d parts are never forgotten", tt.name, got)

@@ -34,5 +34,5 @@ type Store interface {
 // needed, and not at the start: such entries are most of the state.
 func Paged(key string) bool {
 	parts := strings.SplitN(key, "/", 4)
-	return len(parts) == 4 && parts[2]+"/" == bucketName
+	return len(parts) == 4 && (parts[2]+"/" == bucketName || parts[2]+"/" == saveName)
 }

@@ -27,15 +27,23 @@ type batch struct {
 
 // admit asks the ledger which records are new and turns them into events, or
 // into dead letters when they never can be (invariant 8). Rows of the ticks
-// next to w belong to it: requests reach a tick further.
+// next to w belong to it, because requests reach a tick further, unless those are
+// given up.
 func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.Span) (*batch, error) {
 	b := &batch{runner: r, ledger: r.ledger.Begin()}
+	if err := r.own(b); err != nil {
+		return nil, err
+	}
 	near := sources.Span{From: w.From.Add(-r.stream.Tick), To: w.To.Add(r.stream.Tick)}
 	if err := b.ledger.Read(ctx, records, near); err != nil {
 		return nil, err
 	}
 	r.metrics.rows.Add(float64(len(records)))
+	r.found(b, records, w)
 	for _, rec := range records {
+		if near.Contains(rec.Created) && !w.Contains(rec.Created) && r.ledger.Closed(rec.Created) {
+			continue
+		}
 		revision, fresh, err := b.ledger.Admit(ctx, rec, near)
 		if err != nil {
 			return nil, err

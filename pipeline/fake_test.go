@@ -51,6 +51,8 @@ type scan struct {
 	window sources.Span
 }
 
+func (*provider) Owner() string { return "company" }
+
 func (p *provider) Streams() []sources.Stream {
 	var list []sources.Stream
 	for _, s := range p.streams {

@@ -10,7 +10,7 @@ import (
 // Metrics are the pipeline's Prometheus metrics.
 type Metrics struct {
 	rows, events, stale, dead, errors *prometheus.CounterVec
-	frontier, gaps                    *prometheus.GaugeVec
+	frontier, gaps, unread, silent    *prometheus.GaugeVec
 	commit                            prometheus.Histogram
 	commitErrors                      prometheus.Counter
 }
@@ -32,7 +32,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		dead:     counter("dead_letters_total", "Rows that can never become an event.", "class"),
 		errors:   counter("read_errors_total", "Readings that stopped with an error and were tried again."),
 		frontier: gauge("frontier_timestamp_seconds", "Provider time up to which the stream was read, Unix seconds."),
-		gaps:     gauge("gaps", "Spans of which the provider may hold rows that it does not show."),
+		gaps:     gauge("gaps", "Ranges of which the provider may hold rows that it does not show."),
+		unread:   gauge("unread_seconds", "Provider time that is still to be read before the latest that was, backfill apart."),
+		silent:   gauge("silent_seconds", "Provider time that was read since the newest record."),
 		commit: f.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "connector", Name: "commit_seconds", Help: "Time of successful commits.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
@@ -47,6 +49,7 @@ type streamMetrics struct {
 	rows, events, stale, errors prometheus.Counter
 	dead                        *prometheus.CounterVec
 	frontier, gaps              prometheus.Gauge
+	unread, silent              prometheus.Gauge
 }
 
 func (m *Metrics) stream(s schema.Source) *streamMetrics {
@@ -54,5 +57,6 @@ func (m *Metrics) stream(s schema.Source) *streamMetrics {
 	return &streamMetrics{
 		rows: m.rows.With(l), events: m.events.With(l), stale: m.stale.With(l), errors: m.errors.With(l),
 		dead: m.dead.MustCurryWith(l), frontier: m.frontier.With(l), gaps: m.gaps.With(l),
+		unread: m.unread.With(l), silent: m.silent.With(l),
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"connector/checkpoint"
+	"connector/internal/budget"
 	"connector/schema"
 	"connector/sinks"
 	"connector/sources"
@@ -27,11 +28,12 @@ const Unit = "u0"
 type Account struct {
 	System, Name string
 	Source       sources.Source
-	Interval     time.Duration // least time from one request to the next; streams and other accounts may share it
-	Poll         time.Duration // time from one reading of the head to the next
-	Lag          time.Duration // how close to the provider's now a read may go
-	Lateness     time.Duration // how late a row may appear
-	GiveUp       time.Duration // how long a record that is not terminal is read again
+	Budget       *budget.Budget // of the credential's requests; nil: unlimited
+	Poll         time.Duration  // time from one reading of the head to the next
+	Lag          time.Duration  // how close to the provider's now a read may go
+	Lateness     time.Duration  // how late a row may appear
+	GiveUp       time.Duration  // how long a record that is not terminal is read again
+	Digest       string         // of the configuration, so that a change is noticed; holds no secret
 }
 
 // Options configure a pipeline.
@@ -58,13 +60,16 @@ func New(opts Options) *Pipeline {
 	p := &Pipeline{opts: opts}
 	for _, a := range opts.Accounts {
 		account := &shared{said: map[string]bool{}}
+		if a.Budget == nil {
+			a.Budget = budget.New(0)
+		}
 		for _, s := range a.Source.Streams() {
 			from := schema.Source{System: a.System, Account: a.Name, Stream: s.Name}
 			p.runners = append(p.runners, &runner{
 				account: a, stream: s, from: from, shared: account, start: opts.Start, once: opts.Once,
 				log:     opts.Log.With("account", a.Name, "stream", s.Name),
-				metrics: opts.Metrics.stream(from), status: &status{patience: patience + time.Duration(len(a.Source.Streams())*patientRequests)*a.Interval},
-				retry: newRetry(), prefix: checkpoint.Prefix(a.Name, s),
+				metrics: opts.Metrics.stream(from), status: &status{patience: patience + time.Duration(len(a.Source.Streams())*patientRequests)*a.Budget.Every()},
+				retry: newRetry(), prefix: checkpoint.Prefix(a.Name, s), want: nothing,
 			})
 		}
 	}

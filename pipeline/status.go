@@ -5,8 +5,10 @@ import (
 	"sync"
 	"time"
 
+	"connector/checkpoint"
 	"connector/internal/wait"
 	"connector/schema"
+	"connector/sources"
 )
 
 // A stream gives a sign of life at each chunk. Between two of them lie at
@@ -25,6 +27,36 @@ type status struct {
 	deadline time.Time // of the next sign of life; zero when none is due
 	err      error     // of the latest reading
 	stopped  bool
+	read     Reading
+}
+
+// Reading says how far a stream was read, by the provider's time.
+type Reading struct {
+	Frontier    time.Time `json:"frontier,omitzero"`    // everything from the start up to here was read at least once
+	End         time.Time `json:"end,omitzero"`         // the latest time read; what lies before may be unread
+	Unread      int       `json:"unreadSeconds"`        // how much of the time before End is still to be read
+	Backfill    int       `json:"backfillSeconds"`      // how much of the time before the start
+	Gaps        int       `json:"gaps"`                 // ranges in which rows may be missing
+	SilentSince time.Time `json:"silentSince,omitzero"` // since when no record was found, when that is worth a doubt
+}
+
+// seconds returns the time of spans, rounded up.
+func seconds(list []sources.Span) int {
+	return int((length(list) + time.Duration(len(list))*time.Second - 1) / time.Second)
+}
+
+// show takes what the ledger says.
+func (s *status) show(l *checkpoint.Ledger, silentSince time.Time) {
+	read := Reading{
+		Frontier: l.Frontier(), End: l.End(), Gaps: len(l.In(checkpoint.Gap)),
+		Unread: seconds(l.In(checkpoint.Unread)), Backfill: seconds(l.In(checkpoint.Backfill)),
+	}
+	if l.Latest().IsZero() || read.End.Sub(silentSince) > silentAfter {
+		read.SilentSince = silentSince
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read = read
 }
 
 // beat is a sign of life; the next one comes within patience after d.
@@ -73,6 +105,7 @@ type StreamStatus struct {
 	Source  schema.Source `json:"source"`
 	Stopped bool          `json:"stopped"`         // after a fatal error, or at the end
 	Error   string        `json:"error,omitempty"` // of the latest reading
+	Read    Reading       `json:"read"`
 }
 
 // Streams returns the state of every stream.
@@ -80,7 +113,7 @@ func (p *Pipeline) Streams() []StreamStatus {
 	list := make([]StreamStatus, 0, len(p.runners))
 	for _, r := range p.runners {
 		r.status.mu.Lock()
-		s := StreamStatus{Source: r.from, Stopped: r.status.stopped}
+		s := StreamStatus{Source: r.from, Stopped: r.status.stopped, Read: r.status.read}
 		if r.status.err != nil {
 			s.Error = r.status.err.Error()
 		}

@@ -2,18 +2,20 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"connector/checkpoint"
+	"connector/internal/budget"
 	"connector/internal/fault"
 	"connector/schema"
 	"connector/sources"
 )
 
 // runner moves the records of one stream. Between two readings it holds
-// nothing but the ledger.
+// nothing but the ledger and what is to be read again.
 type runner struct {
 	account Account
 	stream  sources.Stream
@@ -21,12 +23,12 @@ type runner struct {
 	prefix  string
 	start   func(now time.Time) time.Time
 	once    bool
+	want    sources.Span // to be marked for backfill
 
 	pages   *checkpoint.Pages
 	ledger  *checkpoint.Ledger // nil until the first reading of a new stream
 	clock   clock
-	watched time.Time      // provider's time when again was filled
-	again   []sources.Span // gaps and hours with open records that are still to be read
+	plan    plan
 	commits *committer
 	shared  *shared
 	retry   *retry
@@ -41,13 +43,15 @@ func (r *runner) run(ctx context.Context) error {
 		return nil
 	}
 	for {
-		wait := r.account.Poll
-		switch err := r.pass(ctx); {
+		due := time.Now().Add(r.account.Poll)
+		var wait time.Duration
+		switch err := r.pass(ctx, due); {
 		case err == nil && r.once:
 			return nil
 		case err == nil:
 			r.retry.reset()
 			r.status.good()
+			wait = time.Until(due)
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the end of ctx is how a run ends
 		case isSinkFailure(err):
@@ -57,7 +61,7 @@ func (r *runner) run(ctx context.Context) error {
 			r.shared.stop(r.log, err)
 			return fmt.Errorf("account %s: %w", r.account.Name, err)
 		default:
-			wait = r.failed(err)
+			wait = r.failed(err, due)
 		}
 		if !r.status.sleep(ctx, wait) {
 			return nil
@@ -74,12 +78,17 @@ func (r *runner) outwaitLag(ctx context.Context) bool {
 	return r.status.sleep(ctx, r.account.Lag+max(r.stream.Tick, clockStep)+clockStep/10)
 }
 
-// failed notes a transient error and returns how long to wait.
-func (r *runner) failed(err error) time.Duration {
+// failed notes a transient error and returns how long to wait: until the next
+// pass is due when the newest window was read.
+func (r *runner) failed(err error, due time.Time) time.Duration {
 	wait := r.retry.next()
+	if _, newest := errors.AsType[laterError](err); newest {
+		r.retry.reset()
+		wait = time.Until(due)
+	}
 	if after, throttled := fault.RetryAfter(err); throttled {
 		wait = max(wait, after)
-		r.shared.shut(wait)
+		r.account.Budget.Hold(wait)
 	}
 	r.metrics.errors.Inc()
 	r.status.bad(err)
@@ -87,10 +96,15 @@ func (r *runner) failed(err error) time.Duration {
 	return wait
 }
 
-// pass reads everything between what is settled and the head, oldest first,
-// and from time to time the older records that may still change.
-func (r *runner) pass(ctx context.Context) error {
-	if !r.shared.wait(ctx, r.status) {
+// A pass may take longer than a poll interval when there is much to read: what
+// is new yields to what is young after three of them, and that to the rest
+// after one, so that it has a quarter of the time at least.
+const liveShare = 3
+
+// pass reads up to the head, then what is young, then the rest until the next
+// pass is due.
+func (r *runner) pass(ctx context.Context, due time.Time) error {
+	if !r.status.sleep(ctx, r.account.Budget.Held()) {
 		return ctx.Err()
 	}
 	now, err := r.account.Source.Now(ctx)
@@ -100,68 +114,111 @@ func (r *runner) pass(ctx context.Context) error {
 	if now, err = r.clock.check(now); err != nil {
 		return err
 	}
+	if err := r.begin(ctx, now); err != nil {
+		return err
+	}
+	r.plan.begin(r, now)
+	live := r.turn(budget.Live, time.Now().Add(liveShare*r.account.Poll))
+	if _, err := r.read(ctx, r.plan.live, live); err != nil {
+		return err
+	}
+	if err := r.settle(ctx, r.turn(budget.Settle, time.Now().Add(r.account.Poll))); err != nil {
+		return err
+	}
+	return r.rest(ctx, r.turn(budget.Rest, due))
+}
+
+// begin makes the ledger of a new stream, and notes what is new about an old one.
+func (r *runner) begin(ctx context.Context, now time.Time) error {
 	if r.ledger == nil {
-		r.begin(now)
-	}
-	head := now.Add(-r.account.Lag).Truncate(r.stream.Tick)
-	for w := r.window(head); !w.Empty(); w = r.next(w, head) {
-		if err := r.read(ctx, w, now); err != nil {
-			return err
+		start := r.start(now).Truncate(r.stream.Tick)
+		if start.After(now) {
+			r.log.Warn("nothing is read yet: the start lies in the future", "start", start)
 		}
+		r.ledger = checkpoint.New(r.account.Name, r.stream, start, r.pages)
 	}
-	return r.watch(ctx, now)
-}
-
-// begin makes the ledger of a new stream.
-func (r *runner) begin(now time.Time) {
-	start := r.start(now).Truncate(r.stream.Tick)
-	if start.After(now) {
-		r.log.Warn("nothing is read yet: the start lies in the future", "start", start)
+	b := &batch{runner: r, ledger: r.ledger.Begin()}
+	if b.ledger.Configure(r.account.Digest) {
+		r.reopen(b, sources.Span{From: r.silentSince(), To: r.ledger.End()}, "the configuration changed")
 	}
-	r.ledger = checkpoint.New(r.account.Name, r.stream, start, r.pages)
-}
-
-// window returns the first window between what is settled and the head.
-func (r *runner) window(head time.Time) sources.Span {
-	return r.next(sources.Span{To: r.ledger.Settled()}, head)
-}
-
-// next returns the window after w, cut at the stream's longest, or an empty
-// one when the head is reached.
-func (r *runner) next(w sources.Span, head time.Time) sources.Span {
-	from, to := w.To.Add(r.stream.Tick), head
-	if limit := r.stream.MaxWindow; limit > 0 && from.Add(limit).Before(to) {
-		to = from.Add(limit)
+	wanted := b.ledger.Want(r.want)
+	if err := r.commits.commit(ctx, b); err != nil {
+		return err
 	}
-	return sources.Span{From: from, To: to}
-}
-
-// watch reads the gaps again, and the hours that hold records which may still
-// change: all of them once per lateness, until they are given up (see
-// Account.GiveUp), but in each pass no longer than half the poll interval, so
-// that the head is not held up.
-func (r *runner) watch(ctx context.Context, now time.Time) error {
-	if len(r.again) == 0 && now.Sub(r.watched) >= r.account.Lateness {
-		r.again = append(r.ledger.Open(r.horizon(now), r.ledger.Settled()), r.ledger.Gaps()...)
-		r.watched = now
+	for _, s := range wanted {
+		r.log.Info("marked for backfill", "from", s.From, "to", s.To)
 	}
-	for began := time.Now(); len(r.again) > 0 && (r.once || time.Since(began) < r.account.Poll/2); {
-		open := &r.again[0]
-		if horizon := r.horizon(now); open.From.Before(horizon) { // what is forgotten must not be read again
-			open.From = horizon
-		}
-		w := r.next(sources.Span{To: open.From.Add(-r.stream.Tick)}, open.To)
-		if err := r.read(ctx, w, now); err != nil {
-			return err
-		}
-		if open.From = w.To.Add(r.stream.Tick); open.Empty() {
-			r.again = r.again[1:]
-		}
-	}
+	r.want = nothing
 	return nil
 }
 
-// horizon returns the time before which records are given up.
-func (r *runner) horizon(now time.Time) time.Time {
-	return now.Add(-r.account.GiveUp).Truncate(r.stream.Tick)
+// nothing is an empty span.
+var nothing = sources.Span{From: time.Unix(1, 0), To: time.Unix(0, 0)}
+
+// turn is a stretch of reading.
+type turn struct {
+	class budget.Class
+	until time.Time // when it yields once it has proven something; zero: never
+	now   time.Time // the provider's
+}
+
+func (r *runner) turn(class budget.Class, until time.Time) turn {
+	t := turn{class: class, until: until, now: r.plan.now}
+	if r.once {
+		t.until = time.Time{}
+	}
+	return t
+}
+
+// over reports whether the turn is to yield.
+func (t turn) over() bool { return !t.until.IsZero() && time.Now().After(t.until) }
+
+// settle reads what is young and due.
+func (r *runner) settle(ctx context.Context, t turn) error {
+	for list := r.plan.settle; ; {
+		w, ok := r.window(list)
+		if !ok {
+			return nil
+		}
+		reached, err := r.read(ctx, w, t)
+		if err != nil {
+			return r.later(w, err)
+		}
+		delete(r.plan.postponed, w.From)
+		if list = after(list, reached.Add(r.stream.Tick)); t.over() {
+			return nil
+		}
+	}
+}
+
+// rest reads what nothing waits for, and at least one window of it.
+func (r *runner) rest(ctx context.Context, t turn) error {
+	for {
+		task, ok := r.plan.next(r)
+		if !ok {
+			return nil
+		}
+		began := time.Now()
+		reached, err := r.read(ctx, task.window, t)
+		if err != nil {
+			r.plan.done(task, task.window.To.Add(r.stream.Tick), time.Since(began))
+			return r.later(task.window, err)
+		}
+		delete(r.plan.postponed, task.window.From)
+		r.plan.done(task, reached.Add(r.stream.Tick), time.Since(began))
+		if t.over() {
+			return nil
+		}
+	}
+}
+
+// laterError says that a window failed although the newest one did not: the
+// others go on.
+type laterError struct{ error }
+
+func (e laterError) Unwrap() error { return e.error }
+
+func (r *runner) later(w sources.Span, err error) error {
+	r.plan.postpone(w, r.account.Poll)
+	return laterError{err}
 }

@@ -75,6 +75,9 @@ func (e *GapError) Error() string {
 type Source interface {
 	// Streams lists the streams of the account, always the same.
 	Streams() []Stream
+	// Owner names whose records the account holds, such as a company or an
+	// application, as far as is known yet; empty before that. It holds no secret.
+	Owner() string
 	// Now returns the provider's time, or a moment before it, never one after it.
 	Now(ctx context.Context) (time.Time, error)
 	// Scan reads every record of stream s whose time lies in window. Rows from

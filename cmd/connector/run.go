@@ -113,7 +113,7 @@ func pipelineOptions(cfg *config.Config, log *slog.Logger) (pipeline.Options, er
 			return pipeline.Options{}, err
 		}
 		opts.Accounts = append(opts.Accounts, pipeline.Account{
-			System: a.Kind, Name: a.Name, Source: s, Interval: a.Config.Budget().Every,
+			System: a.Kind, Name: a.Name, Source: s, Digest: a.Digest, Budget: budgets[a.Config.Budget().Credential],
 			Poll: a.Common.PollInterval, Lag: a.Common.Lag, Lateness: a.Common.Lateness, GiveUp: a.Common.GiveUp,
 		})
 	}

@@ -94,6 +94,13 @@ func (b *Budget) Hold(d time.Duration) {
 	}
 }
 
+// Held returns for how long Hold still gives no turn.
+func (b *Budget) Held() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(0, time.Until(b.held))
+}
+
 // Wait returns nil when one request of ctx's class (see [With]) may be sent,
 // or promptly the error of ctx when that ends first; then no turn is used up.
 func (b *Budget) Wait(ctx context.Context) error {

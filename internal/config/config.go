@@ -104,6 +104,7 @@ type Account struct {
 	Kind   string
 	Common Common
 	Config AccountConfig // what the kind's New made
+	Digest string        // changes with the values of the account's variables, and reveals none
 }
 
 // Config is a valid configuration.

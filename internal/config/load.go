@@ -63,6 +63,7 @@ type loader struct {
 	env      map[string]string
 	known    map[string]bool // variables of the sections so far
 	prefixes map[string]policy
+	values   map[string]string // of the latest section
 	faults   []Fault
 	warnings []string
 	settings []Setting
@@ -77,6 +78,7 @@ func (l *loader) read(prefix string, spec any) *Faults {
 	}
 	values, files := resolve(l.env, before, v)
 	process(prefix, spec, before, values, v)
+	l.values = values
 	for i, f := range fields(prefix, spec) {
 		l.settings = append(l.settings, newSetting(f, before[i].def, values[f.key] != "", files[f.key]))
 	}
@@ -136,12 +138,24 @@ func (l *loader) accounts(list Sources, connector *Faults) []Account {
 			}
 		}
 		v := l.read(prefix, account.Config)
+		account.Digest = digest(l.values)
 		account.Common = account.Config.Shared()
 		account.Common.validate(v)
 		account.Config.Validate(v)
 		accounts = append(accounts, account)
 	}
 	return accounts
+}
+
+// digest returns what tells the values of variables apart and reveals none.
+func digest(values map[string]string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if values[name] != "" {
+			parts = append(parts, name, values[name])
+		}
+	}
+	return Credential(parts...)
 }
 
 func (l *loader) refuseAccount(format string, args ...any) {

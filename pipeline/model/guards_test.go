@@ -26,8 +26,8 @@ type guard struct {
 
 const (
 	batchGo  = "checkpoint/batch.go"
-	ledgerGo = "checkpoint/ledger.go"
 	streamGo = "pipeline/stream.go"
+	planGo   = "pipeline/plan.go"
 	readGo   = "pipeline/read.go"
 	clockGo  = "pipeline/clock.go"
 	admitGo  = "pipeline/admit.go"
@@ -46,21 +46,25 @@ var guards = []guard{
 	{name: "Admit: a row at the edge of a window belongs to it", edits: []edit{{admitGo, "Admit(ctx, rec, near)", "Admit(ctx, rec, w)"}}, redundant: "the ledger allows for two seconds itself"},
 	{name: "Dead: no revision for a dead letter", edits: []edit{{batchGo, "s.entry.revision--", ""}}},
 	{name: "Cover: settled lies behind by the lateness", edits: []edit{{batchGo, "seen.Add(-lateness)", "seen"}}},
-	{name: "Cover: settled lies on the tick", edits: []edit{{batchGo, "seen.Add(-lateness).Truncate(tick)", "seen.Add(-lateness)"}}},
-	{name: "Cover: settled ends with what is proven", edits: []edit{{batchGo, "if s.To.Before(settled) {", "if false {"}}},
-	{name: "Cover: a span joins what is settled", edits: []edit{{batchGo, "!s.From.After(b.head.settled.Add(tick)) && settled.After", "settled.After"}}, redundant: "windows follow each other, and a failed one ends the pass"},
-	{name: "scan: an error ends the pass", edits: []edit{{readGo, "return fmt.Errorf(\"reading %s of stream %s: %w\", w, r.stream.Name, err)", "_ = fmt.Errorf\n\t\t\treturn nil"}}},
-	{name: "read: reading goes on behind a gap", edits: []edit{{readGo, "w.From = gap.Span.To.Add(r.stream.Tick)", "return err"}}},
-	{name: "Open: nothing before the start", edits: []edit{{ledgerGo, "if from.Before(l.head.start) {", "if false {"}}},
-	{name: "Forget: not before give-up", edits: []edit{{readGo, "b.ledger.Forget(r.horizon(now))", "b.ledger.Forget(r.ledger.Settled())"}}},
-	{name: "Forget: not after settled", edits: []edit{{batchGo, "if t.After(b.head.settled) {", "if false {"}}},
-	{name: "Forget: its margin", edits: []edit{{batchGo, "t.Add(-forgetMargin)", "t"}}, redundant: "not reached in 5,000 histories: give-up must meet the end of an hour to the tick"},
-	{name: "pass: begins at settled, not at the frontier", edits: []edit{{streamGo, "sources.Span{To: r.ledger.Settled()}", "sources.Span{To: r.ledger.Frontier()}"}}},
-	{name: "pass: the head stays behind by the lag", edits: []edit{{streamGo, "now.Add(-r.account.Lag)", "now"}}},
-	{name: "pass: the provider's time, not ours", edits: []edit{{streamGo, "\tif r.ledger == nil {", "\tnow = time.Now()\n\tif r.ledger == nil {"}}},
+	{name: "Cover: settled lies on the tick", edits: []edit{{batchGo, "seen.Add(-lateness).Truncate(b.ledger.tick)", "seen.Add(-lateness)"}}},
+	{name: "Cover: what is given up or watched stays so", edits: []edit{{batchGo, "if was.closed() || was == Watched {", "if false {"}}},
+	{name: "scan: an error ends the pass", edits: []edit{{readGo, "return proven, fmt.Errorf(\"reading %s of stream %s: %w\", w, r.stream.Name, err)", "_ = fmt.Errorf\n\t\t\treturn w.To, nil"}}},
+	{name: "skip: what is not proven is a gap", edits: []edit{{readGo, "b.ledger.Gap(gap.Span)", "b.ledger.Cover(gap.Span, r.plan.now, r.account.Lateness)"}}},
+	{name: "Seal: not before give-up", edits: []edit{{readGo, "b.ledger.Seal(r.horizon(now))", "b.ledger.Seal(now)"}}},
+	{name: "Seal: nothing that is young", edits: []edit{{batchGo, "case Watched:\n\t\t\treturn Sealed", "case Watched, Young:\n\t\t\treturn Sealed"}}},
+	{name: "dropped: only what is given up", edits: []edit{{batchGo, "bk.until < b.sealed && b.closed(bk.from-1, bk.until+1) && ", ""}}},
+	{name: "dropped: nothing beside what is read", edits: []edit{{batchGo, "b.closed(bk.from-1, bk.until+1)", "b.closed(bk.from, bk.until)"}}},
+	{name: "admit: no row of a time given up beside the window", edits: []edit{{admitGo, "!w.Contains(rec.Created) && r.ledger.Closed(rec.Created)", "false"}}},
+	{name: "plan: what is young is read again", edits: []edit{
+		{planGo, "s != checkpoint.Young && s != checkpoint.Gap", "s <= checkpoint.Sealed"},
+		{planGo, "if s.To.Before(young) &&", "if false &&"},
+	}},
+	{name: "plan: what is unread is read", edits: []edit{{planGo, "list = r.ledger.In(checkpoint.Unread)", "list = nil"}}},
+	{name: "plan: open hours are read again", edits: []edit{{planGo, "p.watched = append(p.watched, r.ledger.Open(s.From, s.To)...)", "_ = s"}}},
+	{name: "plan: what is given up in between is not read", edits: []edit{{planGo, "after(p.watched, sealed), after(p.gaps, sealed)", "p.watched, p.gaps\n\t_ = sealed"}}},
+	{name: "plan: the head stays behind by the lag", edits: []edit{{planGo, "now.Add(-r.account.Lag)", "now"}}},
+	{name: "pass: the provider's time, not ours", edits: []edit{{streamGo, "r.plan.begin(r, now)", "r.plan.begin(r, time.Now())"}}},
 	{name: "check: a time that jumps ahead is refused once", edits: []edit{{clockGo, "was.IsZero() ||", "true || was.IsZero() ||"}}},
-	{name: "watch: open hours are read again", edits: []edit{{streamGo, "if len(r.again) == 0 &&", "if false && len(r.again) == 0 &&"}}},
-	{name: "watch: what is given up in between is not read", edits: []edit{{streamGo, "open.From.Before(horizon)", "false && open.From.Before(horizon)"}}},
 	{name: "failed: the account waits when throttled", edits: []edit{{streamGo, "wait = max(wait, after)", "_ = after"}}},
 	{name: "bury: poison becomes a dead letter", edits: []edit{{admitGo, "\t\t\tb.bury(rec, err)\n", ""}}},
 	{name: "replace: a rejected event becomes a dead letter", edits: []edit{{admitGo, "\t\t\t\tb.bury(records[i], err)\n", ""}}},

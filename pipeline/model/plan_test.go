@@ -168,5 +168,5 @@ func (p *plan) back() (sum time.Duration) {
 // quiet is how long nothing happens at the end: everything young settles and
 // everything watched is read once more.
 func (p *plan) quiet() time.Duration {
-	return 2*p.lateness + p.lag + 8*p.poll + 5*time.Minute + p.back()
+	return 4*p.lateness + p.lag + 8*p.poll + 5*time.Minute + p.back()
 }

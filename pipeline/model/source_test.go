@@ -42,6 +42,8 @@ type source struct {
 	asOf         time.Time // what the latest answer shows
 }
 
+func (*source) Owner() string { return "company" }
+
 func (s *source) Streams() []sources.Stream {
 	return []sources.Stream{{Name: streamName, Tick: s.h.plan.tick, MaxWindow: s.h.plan.window}}
 }

@@ -9,17 +9,16 @@ import (
 	"connector/checkpoint"
 	"connector/schema"
 	"connector/sinks"
-	"connector/sources"
 )
 
 // truth compares what the sink holds with what the provider knows. Its
 // methods cite the invariants of docs/architecture.md.
 type truth struct {
-	h                 *history
-	settled, frontier time.Time // of the durable head
-	gaps              []sources.Span
-	events            map[string]place
-	dead              map[string]place
+	h       *history
+	settled time.Time // of the durable head
+	ranges  []checkpoint.Range
+	events  map[string]place
+	dead    map[string]place
 }
 
 // place names a version of a row.
@@ -92,13 +91,7 @@ func (t *truth) take(c sinks.Commit) {
 		t.h.violated(3, "the ledger cannot be read: %v", err)
 		return
 	}
-	gaps := l.Gaps()
-	t.h.counts[gapListed] += max(0, len(gaps)-len(t.gaps))
-	t.gaps = gaps
-	for _, r := range t.h.world.rows {
-		r.doubtful = r.doubtful || t.listed(r)
-	}
-	t.cover(l.Settled(), l.Frontier())
+	t.cover(l)
 }
 
 // order checks that versions advance and revisions count, events before dead
@@ -149,24 +142,42 @@ func revision(body []byte) int {
 }
 
 // cover checks what a durable head claims (invariants 3, 4, 5 and 6).
-func (t *truth) cover(settled, frontier time.Time) {
-	if frontier.After(t.h.now.Add(-t.h.plan.lag)) {
-		t.h.violated(6, "frontier %v passes the provider's %v less the lag", frontier, t.h.now)
+func (t *truth) cover(l *checkpoint.Ledger) {
+	if end := l.End(); end.After(t.h.now.Add(-t.h.plan.lag)) {
+		t.h.violated(6, "coverage ends at %v and passes the provider's %v less the lag", end, t.h.now)
 	}
-	if settled.Before(t.settled) || frontier.Before(t.frontier) {
-		t.h.violated(5, "coverage went back: settled %v to %v, frontier %v to %v", t.settled, settled, t.frontier, frontier)
-	}
-	if settled.After(t.settled) {
-		for _, r := range t.h.world.rows {
-			if r.created.After(settled) || !r.created.After(t.settled) {
-				continue
-			}
-			if t.due(r) && !r.durable() && !t.listed(r) {
-				t.h.violated(4, "settled reaches %v and %s, created %v, is not published", settled, r.id, r.created)
-			}
+	was := t.ranges
+	t.settled, t.ranges = l.Settled(), l.Ranges()
+	t.h.counts[gapListed] += max(0, count(t.ranges, checkpoint.Gap)-count(was, checkpoint.Gap))
+	for _, r := range t.h.world.rows {
+		before, now := state(was, r.created), state(t.ranges, r.created)
+		gone := now == checkpoint.Gap || now == checkpoint.Lost
+		r.doubtful = r.doubtful || gone
+		if now < before && !gone && r.last >= 0 {
+			t.h.violated(5, "coverage of %s, created %v, went back from %v to %v", r.id, r.created, before, now)
+		}
+		if (now == checkpoint.Watched || now == checkpoint.Sealed) && now != before && t.due(r) && !r.durable() {
+			t.h.violated(4, "%s, created %v, is %v and not published", r.id, r.created, now)
 		}
 	}
-	t.settled, t.frontier = settled, frontier
+}
+
+func count(ranges []checkpoint.Range, s checkpoint.State) (n int) {
+	for _, r := range ranges {
+		if r.State == s {
+			n++
+		}
+	}
+	return n
+}
+
+func state(ranges []checkpoint.Range, at time.Time) checkpoint.State {
+	for _, r := range ranges {
+		if r.Contains(at) {
+			return r.State
+		}
+	}
+	return checkpoint.Unread
 }
 
 func (r *row) durable() bool {
@@ -185,7 +196,8 @@ func (t *truth) due(r *row) bool {
 
 // listed reports whether r lies in a gap that the durable head lists.
 func (t *truth) listed(r *row) bool {
-	return slices.ContainsFunc(t.gaps, func(s sources.Span) bool { return s.Contains(r.created) })
+	s := state(t.ranges, r.created)
+	return s == checkpoint.Gap || s == checkpoint.Lost
 }
 
 // followed reports whether the changes of r, once it is known, must show.

@@ -71,6 +71,13 @@ func (s *Source) Streams() []sources.Stream {
 	return streams
 }
 
+// Owner returns the corporationId of the rows seen so far.
+func (s *Source) Owner() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.corporation
+}
+
 // Now returns the provider's time by the Date of its latest answer. Without
 // one of the last 10 minutes it asks for the log of one millisecond.
 func (s *Source) Now(ctx context.Context) (time.Time, error) {

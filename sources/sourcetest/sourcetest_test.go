@@ -92,6 +92,8 @@ func row(i int) sources.Record {
 	return r
 }
 
+func (*fake) Owner() string { return "company" }
+
 func (f *fake) Streams() []sources.Stream                  { return f.streams() }
 func (f *fake) Now(ctx context.Context) (time.Time, error) { return f.now(ctx) }
 func (f *fake) Scan(ctx context.Context, s sources.Stream, w sources.Span) iter.Seq2[sources.Chunk, error] {

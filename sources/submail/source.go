@@ -74,6 +74,9 @@ func (s *Source) Streams() []sources.Stream {
 	return []sources.Stream{{Name: streamName, Filters: s.filters(), Tick: tick, MaxWindow: maxWindow}}
 }
 
+// Owner returns the appid.
+func (s *Source) Owner() string { return s.cfg.AppID }
+
 func (s *Source) filters() string {
 	given := []string{s.cfg.Recipient, s.cfg.Project, string(s.cfg.ResultStatus)}
 	if strings.Join(given, "") == "" {
