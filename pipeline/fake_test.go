@@ -17,6 +17,7 @@ import (
 
 	"connector/checkpoint"
 	"connector/internal/fault"
+	"connector/internal/wait"
 	"connector/pipeline"
 	"connector/schema"
 	"connector/sinks"
@@ -43,6 +44,9 @@ type provider struct {
 	fail    func(stream string, n int) error // n counts the scans of the stream from 1
 	gap     func() *sources.Span             // what cannot be proven now
 	now     func() time.Time                 // the provider's clock; nil for ours
+	owner   string                           // of the rows
+	takes   time.Duration                    // of a scan
+	refuse  func(sources.Span) error         // windows
 }
 
 type scan struct {
@@ -51,7 +55,7 @@ type scan struct {
 	window sources.Span
 }
 
-func (*provider) Owner() string { return "company" }
+func (p *provider) Owner() string { return p.owner }
 
 func (p *provider) Streams() []sources.Stream {
 	var list []sources.Stream
@@ -68,14 +72,24 @@ func (p *provider) Now(context.Context) (time.Time, error) {
 	return time.Now(), nil
 }
 
-func (p *provider) Scan(_ context.Context, s sources.Stream, w sources.Span) iter.Seq2[sources.Chunk, error] {
+func (p *provider) Scan(ctx context.Context, s sources.Stream, w sources.Span) iter.Seq2[sources.Chunk, error] {
 	return func(yield func(sources.Chunk, error) bool) {
 		p.mu.Lock()
 		p.scans = append(p.scans, scan{s.Name, time.Now(), w})
 		n, fail := len(p.of(s.Name)), p.fail
 		p.mu.Unlock()
+		if err := wait.For(ctx, p.takes); err != nil {
+			yield(sources.Chunk{}, err)
+			return
+		}
 		if fail != nil {
 			if err := fail(s.Name, n); err != nil {
+				yield(sources.Chunk{}, err)
+				return
+			}
+		}
+		if p.refuse != nil {
+			if err := p.refuse(w); err != nil {
 				yield(sources.Chunk{}, err)
 				return
 			}
@@ -145,6 +159,7 @@ type memory struct {
 	mu     sync.Mutex
 	state  map[string][]byte
 	events []schema.Message
+	times  []time.Time // of events
 	dead   []schema.Message
 	limits sinks.Limits
 	fail   func(n int, c sinks.Commit) error // n counts the commits from 1
@@ -197,6 +212,9 @@ func (m *memory) Commit(ctx context.Context, c sinks.Commit) error {
 		}
 	}
 	m.events = append(m.events, c.Events...)
+	for range c.Events {
+		m.times = append(m.times, time.Now())
+	}
 	m.dead = append(m.dead, c.Dead...)
 	if m.state == nil {
 		m.state = map[string][]byte{}

@@ -83,13 +83,13 @@ func (r *runner) youngFrom() time.Time {
 }
 
 // lookback returns from where the newest window and what is young before it are
-// read: one poll interval before the head, in each second pass two, in each
-// fourth four, and so on, and all that is young once per lateness. So a row is
-// read again at ages that double, and at last after its lateness.
+// read: two poll intervals before the head, in each second pass four, in each
+// fourth eight, and so on, and all that is young once per lateness. So a row is
+// read again before its age has grown threefold, and at last after its lateness.
 func (p *plan) lookback(r *runner, head, young time.Time) time.Time {
 	back := r.account.Lateness
 	if n := bits.TrailingZeros64(p.passes); n < 32 {
-		back = min(back, r.account.Poll<<n)
+		back = min(back, 2*r.account.Poll<<n)
 	}
 	if r.once || p.passes == 0 || p.now.Sub(young) >= 2*r.account.Lateness {
 		return young
