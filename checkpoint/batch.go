@@ -26,37 +26,52 @@ func (l *Ledger) Begin() *Batch {
 	return &Batch{ledger: l, head: l.head, records: map[uint64]slot{}, reached: map[bucketKey]reach{}, sealed: math.MinInt32}
 }
 
+// Version is what a row is to the ledger.
+type Version struct {
+	Revision int  // to publish; 0 of a stale read
+	Fresh    bool // whether it was not published yet
+	Returned bool // whether it is the version published before the record left
+}
+
 // Admit decides whether r, found in window w, is a version that was not
 // published yet: an unknown record, or a new print of at least the rank known.
 // A lower rank, or the print of the latest version or the one before it, is a
-// stale read. It returns the revision to publish and true, or false
-// (invariants 1 and 2). An error says that the ledger could not be read, and
-// changes nothing; [Batch.Read] before many calls saves time.
-func (b *Batch) Admit(ctx context.Context, r sources.Record, w sources.Span) (revision int, fresh bool, err error) {
+// stale read (invariants 1 and 2); but the latest version of a record that was
+// reported as left is a new one, as it returned. An error says that the ledger
+// could not be read, and changes nothing; [Batch.Read] before many calls saves time.
+func (b *Batch) Admit(ctx context.Context, r sources.Record, w sources.Span) (Version, error) {
 	id := hash(r.ID)
 	s, ok := b.records[id]
 	if !ok {
 		if err := b.Read(ctx, []sources.Record{r}, w); err != nil {
-			return 0, false, err
+			return Version{}, err
 		}
 		s = b.records[id]
 	}
 	print, rank, was := hash(r.Print)>>16, foldRank(r.Rank, s.at.block), s.entry
 	ranked := r.Rank != sources.UnknownRank
-	if s.known && (ranked && rank < was.rank || print == was.print || was.prev != 0 && uint32(print>>16) == was.prev) {
+	returned := was.state == left && print == was.print && (!ranked || rank >= was.rank)
+	if s.known && !returned && (ranked && rank < was.rank || print == was.print || was.prev != 0 && uint32(print>>16) == was.prev) {
 		b.reach(s, r, w)
-		return 0, false, nil
+		b.sight(id, s, r)
+		return Version{}, nil
 	}
 	s.entry = entry{
-		print: print, prev: uint32(was.print >> 16), rank: rank, terminal: r.Terminal,
-		revision: min(was.revision+1, maxRevision), wasOpen: was.wasOpen,
+		print: print, prev: uint32(was.print >> 16), rank: rank, revision: min(was.revision+1, maxRevision), wasOpen: was.wasOpen,
 	}
 	if s.known && !ranked { // the latest version of known rank stays the one to compare with
 		s.entry.rank, s.entry.print, s.entry.prev = was.rank, was.print, uint32(print>>16)
 	}
+	if returned {
+		s.entry.prev = was.prev
+	}
+	if r.Terminal {
+		s.entry.state = terminal
+	}
+	s.identify(b.ledger, r)
 	b.reach(s, r, w)
 	b.change(id, s)
-	return int(s.entry.revision), true, nil
+	return Version{Revision: int(s.entry.revision), Fresh: true, Returned: returned}, nil
 }
 
 // Dead says that the version just admitted became a dead letter: it counts as
@@ -73,6 +88,7 @@ func (b *Batch) change(id uint64, s slot) {
 	if !s.changed {
 		b.changes++
 	}
+	s.added = s.added || !s.known
 	s.known, s.changed = true, true
 	b.records[id] = s
 }
@@ -85,7 +101,7 @@ func (b *Batch) reach(s slot, r sources.Record, w sources.Span) {
 			was, ok = bk.reach, true
 		}
 	}
-	at, open := foundAt(r, w), !s.entry.terminal
+	at, open := foundAt(r, w), s.entry.open()
 	next := was
 	switch {
 	case !ok:
@@ -220,20 +236,31 @@ func (b *Batch) read(k bucketKey) bool {
 	return false
 }
 
-// staged returns the buckets that the batch changes.
-func (b *Batch) staged() map[bucketKey]map[uint64]entry {
-	staged := map[bucketKey]map[uint64]entry{}
+// staged returns the changes of buckets; their tallies are what is added.
+func (b *Batch) staged() map[bucketKey]put {
+	staged := map[bucketKey]put{}
 	for k := range b.reached {
-		staged[k] = map[uint64]entry{}
+		staged[k] = put{entries: map[uint64]entry{}}
 	}
 	for id, s := range b.records {
 		if !s.changed {
 			continue
 		}
-		if staged[s.at] == nil {
-			staged[s.at] = map[uint64]entry{}
+		p, ok := staged[s.at]
+		if !ok {
+			p.entries = map[uint64]entry{}
 		}
-		staged[s.at][id] = s.entry
+		p.entries[id] = s.entry
+		if s.entry.named {
+			if p.names == nil {
+				p.names = map[uint64]name{}
+			}
+			p.names[id] = s.name
+		}
+		if s.added {
+			p.tally = p.tally.plus(tally{1, id})
+		}
+		staged[s.at] = p
 	}
 	return staged
 }

@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -84,9 +83,18 @@ func (r reach) found(k bucketKey, at hour, open bool, forgotten hour) reach {
 // split into parts by id hash.
 type bucket struct {
 	reach
+	tally
 	born  uint64 // number of the commit that made it
 	parts []part // ascending by start; the first starts at 0
 }
+
+// tally counts records and sums the hashes of their ids, in any order.
+type tally struct {
+	records int
+	digest  uint64 // sum modulo 2^64
+}
+
+func (t tally) plus(o tally) tally { return tally{t.records + o.records, t.digest + o.digest} }
 
 // part holds the records from its start up to the start of the next part: a
 // page in the store, read when needed, and what changed since.
@@ -99,6 +107,31 @@ type part struct {
 
 	delta  map[uint64]entry // changes since; nil when there are none
 	oldest uint64           // number of the first commit in delta
+
+	names     map[uint64]name // of the named entries of delta; nil when there are none
+	nameBytes int             // of names
+}
+
+// weight is what the delta of a part takes, in entries.
+func (p *part) weight() int { return len(p.delta) + p.nameBytes/entrySize }
+
+// set puts an entry into the delta of a part.
+func (p *part) set(number, id uint64, e entry, n name) {
+	if p.delta == nil {
+		p.delta, p.oldest = map[uint64]entry{}, number
+	}
+	p.delta[id] = e
+	if was, ok := p.names[id]; ok {
+		p.nameBytes -= was.size()
+		delete(p.names, id)
+	}
+	if e.named {
+		if p.names == nil {
+			p.names = map[uint64]name{}
+		}
+		p.names[id] = n
+		p.nameBytes += n.size()
+	}
 }
 
 // of returns the part that holds an id.
@@ -137,22 +170,6 @@ func (b *bucket) hours(k bucketKey, from, to hour) []hour {
 	return list
 }
 
-// merge returns the entries of a page with those of a delta in their place.
-func merge(entries []byte, delta map[uint64]entry) []byte {
-	merged := make([]byte, 0, len(entries)+len(delta)*entrySize)
-	for _, id := range slices.Sorted(maps.Keys(delta)) {
-		n := place(entries, id)
-		merged, entries = append(merged, entries[:n]...), entries[n:]
-		if len(entries) > 0 {
-			if same, _ := entryAt(entries); same == id {
-				entries = entries[entrySize:]
-			}
-		}
-		merged = appendEntry(merged, id, delta[id])
-	}
-	return append(merged, entries...)
-}
-
 // place returns the offset of the first entry whose id is not below id.
 func place(entries []byte, id uint64) int {
 	return entrySize * sort.Search(len(entries)/entrySize, func(i int) bool {
@@ -169,17 +186,6 @@ func find(entries []byte, id uint64) (entry, bool) {
 	}
 	same, e := entryAt(entries[n:])
 	return e, same == id
-}
-
-// countOpen counts the entries that may still change.
-func countOpen(entries []byte) int {
-	n := 0
-	for ; len(entries) > 0; entries = entries[entrySize:] {
-		if _, e := entryAt(entries); !e.terminal {
-			n++
-		}
-	}
-	return n
 }
 
 // spans merges hours, which it sorts, to spans clipped to [from, to].

@@ -14,6 +14,7 @@ type plan struct {
 	delta   delta
 	changed map[bucketKey]*bucket // in place of those of the ledger; nil for dropped ones
 	pages   map[string]page       // nil for deleted ones
+	sealed  map[day]Day           // in place of the ledger's
 }
 
 // partRef names a part with changes that its page lacks.
@@ -28,8 +29,11 @@ type partRef struct {
 // in. It reads the pages it folds into.
 func (b *Batch) Entries(ctx context.Context) ([]Entry, error) {
 	l := b.ledger
-	p := &plan{head: b.head, changed: map[bucketKey]*bucket{}, pages: map[string]page{}}
+	p := &plan{head: b.head, changed: map[bucketKey]*bucket{}, pages: map[string]page{}, sealed: l.sealed}
 	dropped := b.dropped()
+	if len(dropped) > 0 {
+		p.sealed = maps.Clone(l.sealed)
+	}
 	if b.changes+len(b.reached)+len(dropped)+len(l.outdated) > 0 {
 		p.head.number++
 		for _, k := range dropped {
@@ -54,6 +58,7 @@ func (b *Batch) Entries(ctx context.Context) ([]Entry, error) {
 
 func (p *plan) drop(k bucketKey, bk *bucket) {
 	p.changed[k] = nil
+	p.sealed[dayOf(k)] = p.sealed[dayOf(k)].with(k, bk)
 	for i := range bk.parts {
 		if bk.parts[i].folded > 0 {
 			p.page(bk.parts[i].key, nil)
@@ -73,9 +78,9 @@ func (l *Ledger) dirty(p *plan) (refs []partRef, entries int) {
 			continue
 		}
 		for i := range bk.parts {
-			if n := len(bk.parts[i].delta); n > 0 {
+			if len(bk.parts[i].delta) > 0 {
 				refs = append(refs, partRef{k, i, &bk.parts[i]})
-				entries += n
+				entries += bk.parts[i].weight()
 			}
 		}
 	}
@@ -110,7 +115,7 @@ func (b *Batch) fold(ctx context.Context, p *plan) ([]partRef, error) {
 		if err != nil {
 			return nil, err
 		}
-		entries -= len(refs[n].part.delta)
+		entries -= refs[n].part.weight()
 		written += size
 		n++
 	}
@@ -119,21 +124,21 @@ func (b *Batch) fold(ctx context.Context, p *plan) ([]partRef, error) {
 
 // foldPart stages the page of a part, or several when it grew too large.
 func (l *Ledger) foldPart(ctx context.Context, p *plan, r partRef) (written int, err error) {
-	var old []byte
+	var old content
 	if r.part.count > 0 {
 		pg, err := l.pages.read(ctx, r.part)
 		if err != nil {
 			return 0, err
 		}
-		old = pg.entries()
+		old = pg.content()
 	}
-	parts, entries := l.split(r, merge(old, r.part.delta))
+	parts, pieces := l.split(r, old.merge(r.part.delta, r.part.names))
 	for i := range parts {
 		part := &parts[i]
 		part.folded = p.head.number - 1
-		part.count, part.open = len(entries[i])/entrySize, countOpen(entries[i])
-		p.page(part.key, newPage(part.key, part.folded, entries[i]))
-		written += len(entries[i])
+		part.count, part.open = len(pieces[i].entries)/entrySize, pieces[i].open()
+		p.page(part.key, newPage(part.key, part.folded, pieces[i]))
+		written += pieces[i].size()
 	}
 	bk := p.changed[r.bucket]
 	if bk == nil {
@@ -146,27 +151,27 @@ func (l *Ledger) foldPart(ctx context.Context, p *plan, r partRef) (written int,
 }
 
 // split halves the range of a part until each half fits a page.
-func (l *Ledger) split(r partRef, entries []byte) ([]part, [][]byte) {
+func (l *Ledger) split(r partRef, all content) ([]part, []content) {
 	parts := l.buckets[r.bucket].parts
 	end := uint64(1) << 16 // in upper 16 bits
 	if r.index+1 < len(parts) {
 		end = parts[r.index+1].start >> 48
 	}
 	var made []part
-	var pieces [][]byte
-	var halve func(start, end uint64, entries []byte)
-	halve = func(start, end uint64, entries []byte) {
-		if len(entries) <= l.limits.page || end-start == 1 {
+	var pieces []content
+	var halve func(start, end uint64, c content)
+	halve = func(start, end uint64, c content) {
+		if c.size() <= l.limits.page || end-start == 1 {
 			made = append(made, part{start: start << 48, key: l.prefix + pageName(r.bucket, start<<48)})
-			pieces = append(pieces, entries)
+			pieces = append(pieces, c)
 			return
 		}
 		middle := start + (end-start)/2
-		n := place(entries, middle<<48)
-		halve(start, middle, entries[:n])
-		halve(middle, end, entries[n:])
+		before, after := c.split(place(c.entries, middle<<48))
+		halve(start, middle, before)
+		halve(middle, end, after)
 	}
-	halve(r.part.start>>48, end, entries)
+	halve(r.part.start>>48, end, all)
 	return made, pieces
 }
 
@@ -175,10 +180,11 @@ func (b *Batch) put(p *plan, d delta, folded []partRef) {
 	l := b.ledger
 	puts := b.staged()
 	for _, r := range folded { // whose page now holds the entry that the delta had
+		staged := puts[r.bucket]
 		for id, was := range r.part.delta {
-			if e, ok := puts[r.bucket][id]; ok {
-				e.wasOpen = !was.terminal
-				puts[r.bucket][id] = e
+			if e, ok := staged.entries[id]; ok {
+				e.wasOpen = was.open()
+				staged.entries[id] = e
 			}
 		}
 	}
@@ -195,7 +201,10 @@ func (b *Batch) put(p *plan, d delta, folded []partRef) {
 		if r, ok := b.reached[k]; ok {
 			bk.reach = r
 		}
-		d.puts = append(d.puts, put{k, bk.reach, puts[k]})
+		bk.tally = bk.plus(puts[k].tally)
+		staged := puts[k]
+		staged.bucket, staged.reach, staged.tally = k, bk.reach, bk.tally
+		d.puts = append(d.puts, staged)
 	}
 	p.delta = d
 	key := l.prefix + slotName(d.number)
@@ -218,7 +227,7 @@ func (b *Batch) advance(p *plan, folded bool) {
 	}
 	p.head.indexed = p.head.number
 	key := l.prefix + indexName
-	p.entries = append(p.entries, Entry{Key: key, Value: encodeIndex(key, p.head.number, buckets)})
+	p.entries = append(p.entries, Entry{Key: key, Value: encodeIndex(key, index{number: p.head.number, buckets: buckets, sealed: p.sealed})})
 	was := p.head.folded
 	p.head.folded = p.head.number - 1
 	if b.changes == 0 {
@@ -240,7 +249,7 @@ func (b *Batch) advance(p *plan, folded bool) {
 // once that is durable.
 func (b *Batch) Apply() {
 	l, p := b.ledger, b.plan
-	l.head, l.outdated = p.head, nil
+	l.head, l.sealed, l.outdated = p.head, p.sealed, nil
 	for k, bk := range p.changed {
 		l.buckets[k] = bk
 		if bk == nil {
@@ -248,7 +257,7 @@ func (b *Batch) Apply() {
 		}
 	}
 	for _, put := range p.delta.puts {
-		l.buckets[put.bucket].apply(p.delta.number, put.entries)
+		l.buckets[put.bucket].apply(p.delta.number, put.entries, put.names)
 	}
 	for key, pg := range p.pages {
 		if pg == nil {

@@ -2,7 +2,6 @@ package checkpoint
 
 import (
 	"encoding/binary"
-	"maps"
 	"math"
 	"slices"
 )
@@ -11,6 +10,7 @@ import (
 // records it put.
 type delta struct {
 	number  uint64
+	guessed bool // whether its puts lack the tally, as those of encoding 2
 	dropped []bucketKey
 	puts    []put // ascending by bucket
 }
@@ -18,8 +18,10 @@ type delta struct {
 // put is the change of one bucket.
 type put struct {
 	bucket  bucketKey
-	reach   reach // as it is after the commit
+	reach   reach // reach and tally are as after the commit
+	tally   tally
 	entries map[uint64]entry
+	names   map[uint64]name // of the named entries; nil when there are none
 }
 
 func encodeDelta(key string, d delta) []byte {
@@ -31,37 +33,60 @@ func encodeDelta(key string, d delta) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(d.puts)))
 	for _, p := range d.puts {
-		b = appendReach(appendBucketKey(b, p.bucket), p.bucket, p.reach)
+		b = appendTally(appendReach(appendBucketKey(b, p.bucket), p.bucket, p.reach), p.tally)
 		b = binary.AppendUvarint(b, uint64(len(p.entries)))
-		for _, id := range slices.Sorted(maps.Keys(p.entries)) {
-			b = appendEntry(b, id, p.entries[id])
-		}
+		c := content{}.merge(p.entries, p.names)
+		b = append(append(b, c.entries...), c.names...)
 	}
 	return seal(key, b)
 }
 
 func decodeDelta(key string, value []byte) (delta, error) {
-	_, body, err := unseal(key, value)
+	version, body, err := unseal(key, value)
 	if err != nil {
 		return delta{}, err
 	}
 	r := reader{b: body}
-	d := delta{number: r.uvarint()}
+	d := delta{number: r.uvarint(), guessed: version == v2Encoding}
 	for range r.count(2) {
 		d.dropped = append(d.dropped, r.bucketKey())
 	}
 	for range r.count(4) {
 		p := put{bucket: r.bucketKey()}
 		p.reach = r.reach(p.bucket)
-		n := r.count(entrySize)
-		p.entries = make(map[uint64]entry, n)
-		for range n {
-			id, e := r.entry()
-			p.entries[id] = e
+		if d.guessed {
+			p.entries = r.entriesOfV2()
+		} else {
+			p.tally = r.tally()
+			p.entries, p.names = r.entries()
 		}
 		d.puts = append(d.puts, p)
 	}
 	return d, r.end()
+}
+
+// entries reads the entries of a put and their names.
+func (r *reader) entries() (map[uint64]entry, map[uint64]name) {
+	n := r.count(entrySize)
+	c := content{entries: r.bytes(n * entrySize)}
+	rest := *r
+	r.skip(c.entries)
+	c.names = rest.b[:len(rest.b)-len(r.b)]
+	if r.bad || !c.sound() {
+		r.fail()
+		return nil, nil
+	}
+	entries, names := make(map[uint64]entry, n), map[uint64]name(nil)
+	for id, h := range c.all() {
+		entries[id] = h.entry
+		if h.named {
+			if names == nil {
+				names = map[uint64]name{}
+			}
+			names[id] = h.name
+		}
+	}
+	return entries, names
 }
 
 func appendBucketKey(b []byte, k bucketKey) []byte {
@@ -132,12 +157,7 @@ func (r *reader) bytes(n int) []byte {
 
 // int32 reads a number as its difference to another.
 func (r *reader) int32(base int32) int32 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.b = r.b[n:]
+	v := r.varint()
 	if v > math.MaxUint32 || v < -math.MaxUint32 || int64(base)+v > math.MaxInt32 || int64(base)+v < math.MinInt32 {
 		r.fail()
 		return 0
@@ -167,4 +187,12 @@ func (r *reader) reach(k bucketKey) reach {
 	return c
 }
 
-func (r *reader) entry() (uint64, entry) { return entryAt(r.bytes(entrySize)) }
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}

@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,7 +20,7 @@ import (
 //	s/<Unix seconds>         savepoint: the ranges of the head as they were
 //
 // A value begins with the encoding's version and ends with the CRC-32C of the
-// key and all of the value before it. Integers are big-endian or varints,
+// key and all of the value before it. Values of version 2 are read, too. Integers are big-endian or varints,
 // times are Unix nanoseconds.
 const (
 	headName   = "h"
@@ -32,9 +31,9 @@ const (
 	slots      = 64
 
 	encodingVersion = 3
-	pagedEncoding   = 2 // had another head
+	v2Encoding      = 2
 	sumSize         = 4
-	pageHeaderSize  = 1 + 8
+	pageHeaderSize  = 1 + 8 + 4
 )
 
 var (
@@ -62,7 +61,7 @@ func unseal(key string, value []byte) (version byte, body []byte, err error) {
 	}
 	body = value[:len(value)-sumSize]
 	switch {
-	case body[0] != encodingVersion && body[0] != pagedEncoding:
+	case body[0] != encodingVersion && body[0] != v2Encoding:
 		return 0, nil, errEncoding
 	case checksum(key, body) != binary.BigEndian.Uint32(value[len(body):]):
 		return 0, nil, errDamaged
@@ -74,36 +73,44 @@ func timeAt(b []byte) time.Time {
 	return time.Unix(0, int64(binary.BigEndian.Uint64(b))).UTC()
 }
 
-// page is the value of a part in the store: entries ascending by id.
+// page is the value of a part in the store: the number of its entries, these,
+// and their names.
 type page []byte
 
-func newPage(key string, folded uint64, entries []byte) page {
-	b := append(make([]byte, 0, pageHeaderSize+len(entries)+sumSize), encodingVersion)
+func newPage(key string, folded uint64, c content) page {
+	b := append(make([]byte, 0, pageHeaderSize+c.size()+sumSize), encodingVersion)
 	b = binary.BigEndian.AppendUint64(b, folded)
-	return seal(key, append(b, entries...))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(c.entries)/entrySize))
+	return seal(key, append(append(b, c.entries...), c.names...))
 }
 
 func (p page) folded() uint64 { return binary.BigEndian.Uint64(p[1:]) }
 
-func (p page) entries() []byte { return p[pageHeaderSize : len(p)-sumSize] }
+func (p page) count() int { return int(binary.BigEndian.Uint32(p[9:])) }
 
-// is reports whether p is the page that the index means.
-func (p page) is(of *part) bool {
-	return p.folded() == of.folded && len(p.entries()) == of.count*entrySize
+func (p page) content() content {
+	rest := p[pageHeaderSize : len(p)-sumSize]
+	return content{rest[:p.count()*entrySize], rest[p.count()*entrySize:]}
 }
 
+func (p page) entries() []byte { return p.content().entries }
+
+// is reports whether p is the page that the index means.
+func (p page) is(of *part) bool { return p.folded() == of.folded && p.count() == of.count }
+
 func decodePage(key string, value []byte) (page, error) {
-	if _, _, err := unseal(key, value); err != nil {
+	version, _, err := unseal(key, value)
+	if err != nil {
 		return nil, err
 	}
 	p := page(value)
-	if len(p) < pageHeaderSize+sumSize || len(p.entries())%entrySize != 0 {
-		return nil, errDamaged
-	}
-	for rest := p.entries(); len(rest) > entrySize; rest = rest[entrySize:] {
-		if bytes.Compare(rest[:8], rest[entrySize:entrySize+8]) >= 0 {
-			return nil, errDamaged
+	if version == v2Encoding {
+		if p, err = pageOfV2(key, value); err != nil {
+			return nil, err
 		}
+	}
+	if len(p) < pageHeaderSize+sumSize || p.count() > (len(p)-pageHeaderSize-sumSize)/entrySize || !p.content().sound() {
+		return nil, errDamaged
 	}
 	return p, nil
 }

@@ -18,19 +18,31 @@ func sampleDelta() delta {
 	k := bucketKey{block: 490896 * 12}
 	return delta{number: 77, dropped: []bucketKey{{block: 490000}, {block: 490000, undated: true}}, puts: []put{{
 		bucket: k, reach: reach{from: 490890, until: 490899, elsewhere: []hour{490897, 490899}},
+		tally: tally{5, 1 << 63},
 		entries: map[uint64]entry{
-			7:       {print: 1<<48 - 1, prev: 3, rank: 4, revision: maxRevision, terminal: true},
+			7:       {print: 1<<48 - 1, prev: 3, rank: 4, revision: maxRevision, state: terminal},
+			8:       {state: missing, named: true},
+			9:       {state: left, named: true},
 			1 << 63: {print: 1, rank: 1<<32 - 1, wasOpen: true},
 		},
+		names: map[uint64]name{8: {id: "a", created: 299 * time.Second, missing: 1767225600}, 9: {id: strings.Repeat("b", maxName)}},
 	}, {bucket: bucketKey{block: -5, undated: true}, entries: map[uint64]entry{}}}}
 }
 
-func sampleIndex() map[bucketKey]*bucket {
+func sampleIndex() index {
 	k := bucketKey{block: 490896 * 12}
-	return map[bucketKey]*bucket{k: {reach: reach{from: 490896, until: 490896}, born: 3, parts: []part{
-		{key: "p/" + pageName(k, 0), count: 5, open: 2, folded: 9},
-		{start: 1 << 63, key: "p/" + pageName(k, 1<<63)},
-	}}}
+	return index{number: 9, buckets: map[bucketKey]*bucket{k: {
+		reach: reach{from: 490896, until: 490896}, tally: tally{6, 77}, born: 3, parts: []part{
+			{key: "p/" + pageName(k, 0), count: 5, open: 2, folded: 9},
+			{start: 1 << 63, key: "p/" + pageName(k, 1<<63)},
+		},
+	}}, sealed: map[day]Day{20000: {Start: day(20000).start(), Records: 3, Open: 1, Digest: 9}}}
+}
+
+func samplePage() content {
+	return content{}.merge(
+		map[uint64]entry{1: {}, 2: {state: terminal}, 3: {state: missing, named: true}, 4: {named: true}},
+		map[uint64]name{3: {id: "three", created: time.Second, missing: 1767225600}, 4: {id: "four"}})
 }
 
 func sampleHead() head {
@@ -77,25 +89,55 @@ func FuzzDecodeDelta(f *testing.F) {
 }
 
 func FuzzDecodeIndex(f *testing.F) {
-	b := encodeIndex("p/"+indexName, 9, sampleIndex())
+	b := encodeIndex("p/"+indexName, sampleIndex())
 	f.Add(b[1 : len(b)-sumSize])
 	f.Add([]byte{1, 0})
 	f.Fuzz(func(t *testing.T, body []byte) {
-		number, buckets, err := decodeIndex("p/", seal("p/"+indexName, append([]byte{encodingVersion}, body...)))
+		x, err := decodeIndex("p/", seal("p/"+indexName, append([]byte{encodingVersion}, body...)))
 		if err != nil {
 			return
 		}
-		l := Ledger{buckets: buckets}
+		l := Ledger{buckets: x.buckets}
 		l.Open(time.Unix(0, 0), time.Unix(1<<31, 0))
-		again, got, err := decodeIndex("p/", encodeIndex("p/"+indexName, number, buckets))
-		if err != nil || again != number || !reflect.DeepEqual(got, buckets) {
-			t.Errorf("got %v, %v after a round trip, want %v", got, err, buckets)
+		if got, err := decodeIndex("p/", encodeIndex("p/"+indexName, x)); err != nil || !reflect.DeepEqual(got, x) {
+			t.Errorf("got %v, %v after a round trip, want %v", got, err, x)
+		}
+	})
+}
+
+func listed(c content) (all []held) {
+	for _, h := range c.all() {
+		all = append(all, h)
+	}
+	return all
+}
+
+// FuzzDecodeSecondEncoding reads values of every kind as encoding 2 wrote them.
+func FuzzDecodeSecondEncoding(f *testing.F) {
+	f.Add(append(make([]byte, 8), appendEntry(nil, 1, entry{})...))
+	f.Add([]byte{1, 0, 0})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		value := func(key string) []byte { return seal(key, append([]byte{v2Encoding}, body...)) }
+		if p, err := decodePage(key, value(key)); err == nil {
+			if again, err := decodePage(key, p); err != nil || !reflect.DeepEqual(again, p) {
+				t.Errorf("page: got %v, %v, want %v", again, err, p)
+			}
+		}
+		if d, err := decodeDelta(key, value(key)); err == nil {
+			if _, err := decodeDelta(key, encodeDelta(key, d)); err != nil {
+				t.Errorf("delta %v: %v", d, err)
+			}
+		}
+		if x, err := decodeIndex("p/", value("p/"+indexName)); err == nil {
+			if _, err := decodeIndex("p/", encodeIndex("p/"+indexName, x)); err != nil {
+				t.Errorf("index %v: %v", x, err)
+			}
 		}
 	})
 }
 
 func FuzzDecodePage(f *testing.F) {
-	b := newPage(key, 7, appendEntry(appendEntry(nil, 1, entry{}), 2, entry{terminal: true}))
+	b := newPage(key, 7, samplePage())
 	f.Add([]byte(b[1 : len(b)-sumSize]))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -109,6 +151,11 @@ func FuzzDecodePage(f *testing.F) {
 				t.Errorf("entry %x: got %v, %v, want %v", id, got, ok, want)
 			}
 		}
+		whole := p.content()
+		low, high := whole.split(len(p.entries()) / entrySize / 2 * entrySize)
+		if !low.sound() || !high.sound() || !reflect.DeepEqual(append(listed(low), listed(high)...), listed(whole)) {
+			t.Errorf("got %v and %v of %v", listed(low), listed(high), listed(whole))
+		}
 	})
 }
 
@@ -120,7 +167,7 @@ func TestRoundTrip(t *testing.T) {
 	if got, err := decodeDelta(key, encodeDelta(key, d)); err != nil || !reflect.DeepEqual(got, d) {
 		t.Errorf("delta: got %+v, %v, want %+v", got, err, d)
 	}
-	_, got, err := decodeIndex("p/", encodeIndex("p/"+indexName, 9, sampleIndex()))
+	got, err := decodeIndex("p/", encodeIndex("p/"+indexName, sampleIndex()))
 	if err != nil || !reflect.DeepEqual(got, sampleIndex()) {
 		t.Errorf("index: got %+v, %v, want %+v", got, err, sampleIndex())
 	}
@@ -134,15 +181,15 @@ func TestDamageIsRefused(t *testing.T) {
 		"delta": func(key string, b []byte) error { _, err := decodeDelta(key, b); return err },
 		"page":  func(key string, b []byte) error { _, err := decodePage(key, b); return err },
 		"index": func(key string, b []byte) error {
-			_, _, err := decodeIndex(strings.TrimSuffix(key, indexName), b)
+			_, err := decodeIndex(strings.TrimSuffix(key, indexName), b)
 			return err
 		},
 	}
 	for name, value := range map[string][]byte{
 		"head":  encodeHead("p/i", sampleHead()),
 		"delta": encodeDelta("p/i", sampleDelta()),
-		"page":  newPage("p/i", 7, appendEntry(nil, 1, entry{})),
-		"index": encodeIndex("p/i", 9, sampleIndex()),
+		"page":  newPage("p/i", 7, samplePage()),
+		"index": encodeIndex("p/i", sampleIndex()),
 	} {
 		if err := decode[name]("p/i", value); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -168,7 +215,7 @@ func TestDamageIsRefused(t *testing.T) {
 func TestUnsortedPageIsRefused(t *testing.T) {
 	for _, ids := range [][]uint64{{2, 1}, {1, 1}} {
 		b := appendEntry(appendEntry(nil, ids[0], entry{}), ids[1], entry{})
-		if _, err := decodePage(key, newPage(key, 7, b)); err == nil {
+		if _, err := decodePage(key, newPage(key, 7, content{entries: b})); err == nil {
 			t.Errorf("ids %v: got no error", ids)
 		}
 	}

@@ -13,23 +13,37 @@ type entry struct {
 	prev     uint32 // 32 bits of the print before it; 0 when there is none
 	rank     uint32 // see foldRank
 	revision uint16 // at most maxRevision
-	terminal bool
+	state    state
+	named    bool // whether a name goes with it; see name
 	wasOpen  bool // in deltas: whether the stored bucket holds the record as one that may change
 }
 
-// An entry takes 24 bytes with its id: id 8, print 6, prev 4, rank 4, and 2
-// for the flags and the revision.
+// state is what is known of a record's presence in the log.
+type state uint8
+
 const (
-	entrySize    = 24
-	maxRevision  = 1<<14 - 1
-	flagTerminal = 1 << 15
-	flagWasOpen  = 1 << 14
+	present  state = iota // and may change
+	missing               // may change, and was absent from a reading that should have shown it
+	terminal              // will not change
+	left                  // reported as left; may come back
+)
+
+func (e entry) open() bool { return e.state != terminal }
+
+// An entry takes 24 bytes with its id: id 8, print 6, prev 4, rank 4, and 2
+// for the state, the flags and the revision.
+const (
+	entrySize   = 24
+	maxRevision = 1<<12 - 1
+	stateShift  = 14
+	flagWasOpen = 1 << 13
+	flagNamed   = 1 << 12
 )
 
 func appendEntry(b []byte, id uint64, e entry) []byte {
-	last := e.revision & maxRevision
-	if e.terminal {
-		last |= flagTerminal
+	last := e.revision&maxRevision | uint16(e.state)<<stateShift
+	if e.named {
+		last |= flagNamed
 	}
 	if e.wasOpen {
 		last |= flagWasOpen
@@ -48,14 +62,14 @@ func entryAt(b []byte) (id uint64, e entry) {
 	return binary.BigEndian.Uint64(b), entry{
 		print: uint64(binary.BigEndian.Uint16(b[8:]))<<32 | uint64(binary.BigEndian.Uint32(b[10:])),
 		prev:  binary.BigEndian.Uint32(b[14:]), rank: binary.BigEndian.Uint32(b[18:]),
-		revision: last & maxRevision, terminal: last&flagTerminal != 0, wasOpen: last&flagWasOpen != 0,
+		revision: last & maxRevision, state: state(last >> stateShift), named: last&flagNamed != 0, wasOpen: last&flagWasOpen != 0,
 	}
 }
 
 // shift is what the entry of a delta adds to the open records of its bucket.
 func (e entry) shift() int {
 	n := 0
-	if !e.terminal {
+	if e.open() {
 		n++
 	}
 	if e.wasOpen {

@@ -71,8 +71,8 @@ func decodeHead(key string, value []byte, tick time.Duration) (head, error) {
 	switch {
 	case err != nil:
 		return head{}, err
-	case version == pagedEncoding:
-		return decodePagedHead(body, tick)
+	case version == v2Encoding:
+		return headOfV2(body, tick)
 	}
 	r := reader{b: body}
 	h := head{start: r.time(), latest: r.time(), owner: r.uint64(), config: r.uint64()}
@@ -129,16 +129,6 @@ func (r *reader) ranges(start time.Time) coverage {
 		at = to
 	}
 	return list
-}
-
-func (r *reader) varint() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
 }
 
 func (r *reader) uint64() uint64 { return binary.BigEndian.Uint64(r.bytes(8)) }

@@ -15,10 +15,11 @@ type disk struct {
 	gets   int
 	err    error // of Get
 	shrink func(*checkpoint.Ledger)
+	stream sources.Stream
 }
 
 func newDisk() *disk {
-	return &disk{state: map[string][]byte{}, budget: checkpoint.DefaultPageBytes, shrink: func(*checkpoint.Ledger) {}}
+	return &disk{state: map[string][]byte{}, budget: checkpoint.DefaultPageBytes, shrink: func(*checkpoint.Ledger) {}, stream: flow}
 }
 
 func (d *disk) get(_ context.Context, key string) ([]byte, error) {
@@ -40,7 +41,7 @@ func (d *disk) save(entries []checkpoint.Entry) {
 func (d *disk) load() (*checkpoint.Ledger, error) {
 	pages := checkpoint.NewPages(d.get, d.budget)
 	if len(d.state) == 0 {
-		l := checkpoint.New("hq", flow, t0, pages)
+		l := checkpoint.New("hq", d.stream, t0, pages)
 		d.shrink(l)
 		return l, nil
 	}
@@ -50,7 +51,7 @@ func (d *disk) load() (*checkpoint.Ledger, error) {
 			entries = append(entries, checkpoint.Entry{Key: k, Value: v})
 		}
 	}
-	l, err := checkpoint.Load("hq", flow, entries, pages)
+	l, err := checkpoint.Load("hq", d.stream, entries, pages)
 	if err == nil {
 		d.shrink(l)
 	}
@@ -88,9 +89,9 @@ func entries(t fataler, b *checkpoint.Batch) []checkpoint.Entry {
 
 func admit(t fataler, b *checkpoint.Batch, r sources.Record, w sources.Span) (int, bool) {
 	t.Helper()
-	revision, fresh, err := b.Admit(context.Background(), r, w)
+	v, err := b.Admit(context.Background(), r, w)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return revision, fresh
+	return v.Revision, v.Fresh
 }

@@ -7,16 +7,23 @@ import (
 )
 
 // An index lists the buckets and the parts of each, without deltas: what
-// tells which pages there are and how many of their records are open. It
-// takes about ten bytes a bucket and eight a part.
+// tells which pages there are and how many of their records are open; and the
+// sums of dropped buckets. It takes about twenty bytes a bucket and a day, and
+// eight a part.
+type index struct {
+	number  uint64 // of the commit that wrote it
+	buckets map[bucketKey]*bucket
+	sealed  map[day]Day
+	guessed bool // whether the buckets' tallies are what their parts tell, as encoding 2 has none
+}
 
-func encodeIndex(key string, number uint64, buckets map[bucketKey]*bucket) []byte {
+func encodeIndex(key string, x index) []byte {
 	b := append([]byte{}, encodingVersion)
-	b = binary.AppendUvarint(b, number)
-	b = binary.AppendUvarint(b, uint64(len(buckets)))
-	for _, k := range sortedKeys(buckets) {
-		bk := buckets[k]
-		b = appendReach(appendBucketKey(b, k), k, bk.reach)
+	b = binary.AppendUvarint(b, x.number)
+	b = binary.AppendUvarint(b, uint64(len(x.buckets)))
+	for _, k := range sortedKeys(x.buckets) {
+		bk := x.buckets[k]
+		b = appendTally(appendReach(appendBucketKey(b, k), k, bk.reach), bk.tally)
 		b = binary.AppendUvarint(b, bk.born)
 		b = binary.AppendUvarint(b, uint64(len(bk.parts)))
 		for i := range bk.parts {
@@ -27,31 +34,46 @@ func encodeIndex(key string, number uint64, buckets map[bucketKey]*bucket) []byt
 			b = binary.AppendUvarint(b, uint64(p.open))
 		}
 	}
-	return seal(key, b)
+	return seal(key, appendSealed(b, x.sealed))
 }
 
 // decodeIndex reads the index of the stream with the given key prefix.
-func decodeIndex(prefix string, value []byte) (number uint64, buckets map[bucketKey]*bucket, err error) {
-	_, body, err := unseal(prefix+indexName, value)
+func decodeIndex(prefix string, value []byte) (index, error) {
+	version, body, err := unseal(prefix+indexName, value)
 	if err != nil {
-		return 0, nil, err
+		return index{}, err
 	}
 	r := reader{b: body}
-	number = r.uvarint()
+	x := index{number: r.uvarint(), guessed: version == v2Encoding, sealed: map[day]Day{}}
 	n := r.count(6)
-	buckets = make(map[bucketKey]*bucket, n)
+	x.buckets = make(map[bucketKey]*bucket, n)
 	for range n {
 		k := r.bucketKey()
-		bk := &bucket{reach: r.reach(k), born: r.uvarint()}
-		for range r.count(5) {
-			bk.parts = append(bk.parts, r.part(prefix, k))
-		}
-		if !soundParts(bk.parts, number) || bk.born > number || buckets[k] != nil {
+		bk := r.bucket(prefix, k, x.guessed)
+		if !soundParts(bk.parts, x.number) || bk.born > x.number || x.buckets[k] != nil {
 			r.fail()
 		}
-		buckets[k] = bk
+		x.buckets[k] = bk
 	}
-	return number, buckets, r.end()
+	if !x.guessed {
+		x.sealed = r.sealed()
+	}
+	return x, r.end()
+}
+
+func (r *reader) bucket(prefix string, k bucketKey, guess bool) *bucket {
+	bk := &bucket{reach: r.reach(k)}
+	if !guess {
+		bk.tally = r.tally()
+	}
+	bk.born = r.uvarint()
+	for range r.count(5) {
+		bk.parts = append(bk.parts, r.part(prefix, k))
+		if guess {
+			bk.records += bk.parts[len(bk.parts)-1].count
+		}
+	}
+	return bk
 }
 
 func (r *reader) part(prefix string, k bucketKey) part {

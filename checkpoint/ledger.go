@@ -21,15 +21,18 @@ type Ledger struct {
 	limits   limits
 	head     head
 	buckets  map[bucketKey]*bucket
+	sealed   map[day]Day
+	leaves   bool     // whether records are named, to be reported as left
 	outdated []string // keys of the first encoding, which the next commit deletes
+	guessed  bool     // whether the index was loaded without counts of records
 
 	forgotten hour // what ended before it is forgotten; as of this process
 }
 
 // limits bound what the ledger keeps and writes.
 type limits struct {
-	page  int    // bytes of a page's entries; more are split
-	delta int    // entries in deltas before the oldest are folded
+	page  int    // bytes of a page's entries and names; more are split
+	delta int    // entries in deltas before the oldest are folded; names count by their size
 	fold  int    // bytes of pages that one commit writes without need
 	young uint64 // commits before a delta is folded
 	old   uint64 // commits by which it is; below slots
@@ -54,7 +57,7 @@ func New(account string, s sources.Stream, start time.Time, pages *Pages) *Ledge
 }
 
 func empty(account string, s sources.Stream, pages *Pages) *Ledger {
-	return &Ledger{prefix: Prefix(account, s), tick: s.Tick, pages: pages, limits: defaultLimits, buckets: map[bucketKey]*bucket{}, forgotten: math.MinInt32}
+	return &Ledger{prefix: Prefix(account, s), tick: s.Tick, pages: pages, limits: defaultLimits, leaves: s.Leaves, buckets: map[bucketKey]*bucket{}, sealed: map[day]Day{}, forgotten: math.MinInt32}
 }
 
 // Load returns the ledger that entries describe: all of a stream's state, of
@@ -106,11 +109,11 @@ func (l *Ledger) loadIndex(values map[string][]byte) error {
 	if !ok {
 		return errMissing
 	}
-	number, buckets, err := decodeIndex(l.prefix, value)
-	if err == nil && number != l.head.indexed {
+	x, err := decodeIndex(l.prefix, value)
+	if err == nil && x.number != l.head.indexed {
 		err = errOther
 	}
-	l.buckets = buckets
+	l.buckets, l.sealed, l.guessed = x.buckets, x.sealed, x.guessed
 	return err
 }
 
@@ -130,44 +133,8 @@ func (l *Ledger) loadDelta(values map[string][]byte, number uint64) error {
 	return nil
 }
 
-// replay applies a delta, without what index and pages already hold.
-func (l *Ledger) replay(d delta) {
-	indexed := d.number <= l.head.indexed
-	for _, k := range d.dropped {
-		if !indexed {
-			delete(l.buckets, k)
-		}
-	}
-	for _, p := range d.puts {
-		b := l.buckets[p.bucket]
-		if b == nil && indexed || b != nil && d.number < b.born {
-			continue // the bucket was dropped since
-		}
-		if b == nil {
-			b = l.newBucket(p.bucket, p.reach, d.number)
-			l.buckets[p.bucket] = b
-		}
-		b.reach = p.reach
-		b.apply(d.number, p.entries)
-	}
-}
-
 func (l *Ledger) newBucket(k bucketKey, r reach, number uint64) *bucket {
 	return &bucket{reach: r, born: number, parts: []part{{key: l.prefix + pageName(k, 0)}}}
-}
-
-// apply adds the entries of a commit to the deltas of the bucket's parts.
-func (b *bucket) apply(number uint64, entries map[uint64]entry) {
-	for id, e := range entries {
-		p := b.of(id)
-		if number <= p.folded {
-			continue
-		}
-		if p.delta == nil {
-			p.delta, p.oldest = map[uint64]entry{}, number
-		}
-		p.delta[id] = e
-	}
 }
 
 // Settled returns the time up to which, from the start on, no more rows are

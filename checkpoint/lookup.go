@@ -17,8 +17,10 @@ const overlap = 2 * time.Second
 type slot struct {
 	at      bucketKey // where the ledger keeps, or will keep, the record
 	entry   entry
+	name    name // of a changed and named entry
 	known   bool
 	changed bool
+	added   bool // whether the ledger does not hold the record yet
 }
 
 // dated reports whether the creation time of a record can name a bucket.
@@ -133,7 +135,7 @@ func (b *Batch) probe(ctx context.Context, queries []query, where func(query) bu
 				last = p
 			}
 			if e, ok = find(pg.entries(), q.id); ok {
-				e.wasOpen = !e.terminal
+				e.wasOpen = e.open()
 			}
 		}
 		if !ok {

@@ -50,8 +50,8 @@ func (l *Ledger) loadV1(values map[string][]byte) (*Ledger, error) {
 	return l, nil
 }
 
-func (l *Ledger) addV1(name string, b []byte) error {
-	digits, ok := strings.CutPrefix(name, v1RecordName)
+func (l *Ledger) addV1(key string, b []byte) error {
+	digits, ok := strings.CutPrefix(key, v1RecordName)
 	if !ok || len(digits) != 16 {
 		return fmt.Errorf("beside a head of the first encoding: %w", errOther)
 	}
@@ -66,17 +66,22 @@ func (l *Ledger) addV1(name string, b []byte) error {
 		bk = l.newBucket(k, reach{from: at - v1Window, until: at}, l.head.number)
 		l.buckets[k] = bk
 	}
-	bk.apply(l.head.number, map[uint64]entry{id: {
+	e := entry{
 		rank:  foldRank(int64(binary.BigEndian.Uint64(b[9:])), k.block),
 		print: binary.BigEndian.Uint64(b[17:]) >> 16, prev: uint32(binary.BigEndian.Uint64(b[25:]) >> 32),
-		revision: uint16(min(binary.BigEndian.Uint32(b[33:]), maxRevision)), terminal: b[v1RecordSize-1] == 1,
-	}})
+		revision: uint16(min(binary.BigEndian.Uint32(b[33:]), maxRevision)),
+	}
+	if b[v1RecordSize-1] == 1 {
+		e.state = terminal
+	}
+	bk.of(id).set(l.head.number, id, e, name{})
+	bk.tally = bk.plus(tally{1, id})
 	return nil
 }
 
-// decodePagedHead reads the head of the second encoding: start, settled time,
+// headOfV2 reads the head of the second encoding: start, settled time,
 // frontier, numbers, and the gaps.
-func decodePagedHead(b []byte, tick time.Duration) (head, error) {
+func headOfV2(b []byte, tick time.Duration) (head, error) {
 	const size, gapSize = 6 * 8, 2 * 8
 	if len(b) < size || (len(b)-size)%gapSize != 0 {
 		return head{}, errDamaged
@@ -107,4 +112,49 @@ func (h *head) migrate(settled, frontier time.Time, gaps []sources.Span, tick ti
 	for _, g := range gaps {
 		paint(g, Gap)
 	}
+}
+
+// The second encoding had 14 bits for the revision, no state but terminal, no
+// names, pages without the number of their entries, and no tallies.
+const (
+	v2PageHeaderSize = 1 + 8
+	v2Terminal       = 1 << 15
+	v2WasOpen        = 1 << 14
+)
+
+// entryOfV2 reads the entry of the second encoding at the beginning of b.
+func entryOfV2(b []byte) (id uint64, e entry) {
+	id, e = entryAt(b)
+	last := binary.BigEndian.Uint16(b[22:])
+	e.state, e.named, e.wasOpen = present, false, last&v2WasOpen != 0
+	if last&v2Terminal != 0 {
+		e.state = terminal
+	}
+	e.revision = min(last&(v2WasOpen-1), maxRevision)
+	return id, e
+}
+
+// pageOfV2 returns a page of the second encoding as one of today's.
+func pageOfV2(key string, value []byte) (page, error) {
+	if len(value) < v2PageHeaderSize+sumSize || (len(value)-v2PageHeaderSize-sumSize)%entrySize != 0 {
+		return nil, errDamaged
+	}
+	old := value[v2PageHeaderSize : len(value)-sumSize]
+	c := content{entries: make([]byte, 0, len(old))}
+	for ; len(old) > 0; old = old[entrySize:] {
+		id, e := entryOfV2(old)
+		c.entries = appendEntry(c.entries, id, e)
+	}
+	return newPage(key, binary.BigEndian.Uint64(value[1:]), c), nil
+}
+
+// entriesOfV2 reads the entries of a put of the second encoding.
+func (r *reader) entriesOfV2() map[uint64]entry {
+	n := r.count(entrySize)
+	entries := make(map[uint64]entry, n)
+	for range n {
+		id, e := entryOfV2(r.bytes(entrySize))
+		entries[id] = e
+	}
+	return entries
 }

@@ -2,6 +2,7 @@ package checkpoint_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -14,7 +15,12 @@ import (
 // v1 returns the state of testdata/v1.json, which the first encoding wrote.
 func v1(t *testing.T) *disk {
 	t.Helper()
-	b, err := os.ReadFile("testdata/v1.json")
+	return stored(t, "testdata/v1.json")
+}
+
+func stored(t *testing.T, path string) *disk {
+	t.Helper()
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,4 +106,77 @@ func FuzzLoadFirstEncoding(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// v2 returns the state of testdata/v2.json, which the second encoding wrote:
+// 40 records of six hours, of which some changed or were given up, and others
+// of every kind, in pages, index and deltas.
+func v2(t *testing.T) *disk {
+	t.Helper()
+	d := stored(t, "testdata/v2.json")
+	d.shrink = func(l *checkpoint.Ledger) { l.Shrink(4, 6, 3, 9) }
+	d.stream.Leaves = true
+	return d
+}
+
+func TestSecondEncoding(t *testing.T) {
+	for _, commits := range []int{0, 1, 30} {
+		d := v2(t)
+		l := d.ledger(t)
+		if records, open := l.Records(t0, span(0, 6*3600).To); records != 39 || open != 25 {
+			t.Errorf("after the load: got %d records, %d open, want 39, 25", records, open)
+		}
+		for n := range commits {
+			b := l.Begin()
+			admit(t, b, rec(fmt.Sprint("new", n), n%6*3600+n, 1, "p", false), span(0, 6*3600))
+			d.commit(t, b)
+			l = d.ledger(t)
+		}
+		b := l.Begin()
+		for i := range 40 {
+			if i%6 == 0 { // given up
+				continue
+			}
+			r := rec(fmt.Sprint(i), i%6*3600+i, 1, "p", i%3 == 0)
+			if i >= 5 && i < 15 {
+				r = rec(r.ID, i%6*3600+i, 2, "q", true)
+			}
+			if revision, fresh := admit(t, b, r, span(0, 6*3600)); fresh {
+				t.Errorf("%d commits, record %d: got revision %d, want a stale read", commits, i, revision)
+			}
+		}
+		for _, i := range []int{9, 19, 29, 39} {
+			if _, fresh := admit(t, b, sources.Record{ID: fmt.Sprint("undated", i), Print: "p"}, span(3*3600, 3*3600+60)); fresh {
+				t.Errorf("%d commits: undated record %d is new", commits, i)
+			}
+		}
+		for _, known := range []sources.Record{rec("restless", 7200, 5000, "5000", false), rec("elsewhere", 3660, 1, "p", false)} {
+			if _, fresh := admit(t, b, known, span(7000, 8000)); fresh {
+				t.Errorf("%d commits: record %s is new", commits, known.ID)
+			}
+		}
+		if got, _ := admit(t, b, rec("restless", 7200, 5001, "5001", false), span(7000, 8000)); got != 4095 {
+			t.Errorf("got revision %d, want the last one there is", got)
+		}
+		d.commit(t, b)
+	}
+}
+
+// TestSecondEncodingIsReplaced reads all old records until nothing of the
+// second encoding is left.
+func TestSecondEncodingIsReplaced(t *testing.T) {
+	d := v2(t)
+	l := d.ledger(t)
+	for n := range 30 {
+		b := l.Begin()
+		for i := range 40 {
+			admit(t, b, rec(fmt.Sprint(i), i%6*3600+i, int64(n+3), fmt.Sprint(n), false), span(0, 6*3600))
+		}
+		d.commit(t, b)
+	}
+	for key, value := range d.state {
+		if value[0] != 3 && !checkpoint.Paged(key) {
+			t.Errorf("entry %q has version %d", key, value[0])
+		}
+	}
 }

@@ -1,7 +1,10 @@
 package checkpoint_test
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -16,7 +19,8 @@ import (
 type model struct {
 	records           map[string]remembered
 	settled, frontier time.Time
-	forgotten, sealed time.Time // before them, nothing need be read again, and nothing is
+	forgotten, closed time.Time // before them, nothing need be read again, and nothing is
+	sealed            map[time.Time]checkpoint.Day
 }
 
 type remembered struct {
@@ -25,17 +29,20 @@ type remembered struct {
 	revision    int
 	terminal    bool
 	bucket      time.Time
+	created     time.Time
+	missing     time.Time // of the reading that it was absent from; zero: it is there
+	left        bool
 	until       time.Time // latest hour in which it was found
 	found       []time.Time
 }
 
 func newModel() *model {
-	return &model{records: map[string]remembered{}, settled: t0.Add(-tick), frontier: t0.Add(-tick)}
+	return &model{records: map[string]remembered{}, sealed: map[time.Time]checkpoint.Day{}, settled: t0.Add(-tick), frontier: t0.Add(-tick)}
 }
 
 func (m *model) clone() *model {
 	c := *m
-	c.records = map[string]remembered{}
+	c.records, c.sealed = map[string]remembered{}, maps.Clone(m.sealed)
 	for id, r := range m.records {
 		r.found = slices.Clone(r.found)
 		c.records[id] = r
@@ -43,7 +50,7 @@ func (m *model) clone() *model {
 	return &c
 }
 
-func (m *model) admit(r sources.Record, w sources.Span) (int, bool) {
+func (m *model) admit(r sources.Record, w sources.Span) checkpoint.Version {
 	at := r.Created
 	if at.Before(w.From.Add(-2*time.Second)) || at.After(w.To.Add(2*time.Second)) {
 		at = w.To
@@ -51,15 +58,19 @@ func (m *model) admit(r sources.Record, w sources.Span) (int, bool) {
 	at = at.Truncate(time.Hour)
 	was, known := m.records[r.ID]
 	if !known {
-		was.bucket = r.Created.Truncate(5 * time.Minute)
+		was.bucket, was.created = r.Created.Truncate(5*time.Minute), r.Created
 		if r.Created.IsZero() {
 			was.bucket = at
 		}
 	}
-	next, fresh := was, false
-	if !known || r.Rank >= was.rank && r.Print != was.print && r.Print != was.prev {
-		next.rank, next.print, next.prev, next.revision, next.terminal = r.Rank, r.Print, was.print, was.revision+1, r.Terminal
+	next, fresh, returned := was, false, was.left && r.Print == was.print && r.Rank >= was.rank
+	next.missing = time.Time{}
+	if !known || returned || r.Rank >= was.rank && r.Print != was.print && r.Print != was.prev {
+		next.rank, next.print, next.prev, next.revision, next.terminal, next.left = r.Rank, r.Print, was.print, was.revision+1, r.Terminal, false
 		fresh = true
+	}
+	if returned {
+		next.prev = was.prev
 	}
 	if !r.Created.IsZero() || !known {
 		if at.After(next.until) {
@@ -71,9 +82,62 @@ func (m *model) admit(r sources.Record, w sources.Span) (int, bool) {
 	}
 	m.records[r.ID] = next
 	if !fresh {
-		return 0, false
+		return checkpoint.Version{}
 	}
-	return next.revision, true
+	return checkpoint.Version{Revision: next.revision, Fresh: true, Returned: returned}
+}
+
+// absent does what a reading of a span at some time says, which showed the
+// records named, and returns those that left.
+func (m *model) absent(s sources.Span, shown map[string]bool, at time.Time) (gone []string) {
+	if m.settled.Before(s.To) {
+		s.To = m.settled
+	}
+	noted := map[string]bool{}
+	for id, r := range m.records {
+		switch {
+		case r.terminal || r.left || r.created.IsZero() || shown[id] || !s.Contains(r.created) || r.created.Before(m.closed):
+			continue
+		case r.missing.IsZero():
+			r.missing = at
+		case at.Sub(r.missing) < apart:
+			continue
+		default:
+			r.left, r.revision, r.missing = true, r.revision+1, time.Time{}
+			gone = append(gone, fmt.Sprint(id, " ", r.revision, " ", r.created))
+		}
+		m.records[id], noted[id] = r, true
+	}
+	maps.Copy(shown, noted) // the batch knows them now
+	slices.Sort(gone)
+	return gone
+}
+
+// apart is how far the readings are apart of which two say that a record left.
+const apart = time.Minute
+
+// count sums records created from one time on up to before another.
+func (m *model) count(from, to time.Time) (records, open int) {
+	for _, r := range m.records {
+		if !r.bucket.Before(from) && r.bucket.Before(to) {
+			records++
+			if !r.terminal {
+				open++
+			}
+		}
+	}
+	return records, open
+}
+
+func (m *model) seal(id string, r remembered) {
+	day := r.bucket.Truncate(24 * time.Hour)
+	s := m.sealed[day]
+	sum := sha256.Sum256([]byte(id))
+	s.Start, s.Records, s.Digest = day, s.Records+1, s.Digest+binary.BigEndian.Uint64(sum[:])
+	if !r.terminal {
+		s.Open++
+	}
+	m.sealed[day] = s
 }
 
 func earliest(a, b time.Time) time.Time {
@@ -90,8 +154,8 @@ func (m *model) forget(t time.Time, staged map[string]bool) {
 	if t.After(m.forgotten) {
 		m.forgotten = t
 	}
-	if end := earliest(t, m.settled.Add(tick)); end.After(m.sealed) {
-		m.sealed = end
+	if end := earliest(t, m.settled.Add(tick)); end.After(m.closed) {
+		m.closed = end
 	}
 	type bucket struct {
 		start   time.Time
@@ -108,7 +172,8 @@ func (m *model) forget(t time.Time, staged map[string]bool) {
 		keep[b] = keep[b] || staged[id]
 	}
 	for id, r := range m.records {
-		if b := of(id, r); !keep[b] && until[b].Before(t) && !until[b].Add(2*time.Hour).After(m.sealed) {
+		if b := of(id, r); !keep[b] && until[b].Before(t) && !until[b].Add(2*time.Hour).After(m.closed) {
+			m.seal(id, r)
 			delete(m.records, id)
 		}
 	}
@@ -156,9 +221,12 @@ func TestModel(t *testing.T) {
 		d.budget = rapid.SampledFrom([]int{0, 300, 3000}).Draw(t, "budget")
 		records, deltas := rapid.IntRange(1, 6).Draw(t, "page"), rapid.IntRange(1, 30).Draw(t, "delta")
 		young := rapid.Uint64Range(1, 32).Draw(t, "young")
+		d.stream.Leaves = true
+		tidy := rapid.IntRange(0, 3).Draw(t, "tidy") > 0 // whether rows are found by their creation
 		d.shrink = func(l *checkpoint.Ledger) { l.Shrink(records, deltas, young, young+16) }
 		w := &world{hours: 12}
 		l := d.ledger(t)
+		clock := t0.Add(100 * time.Hour)
 		for range rapid.IntRange(1, 120).Draw(t, "commits") {
 			b, next, staged := l.Begin(), m.clone(), map[string]bool{}
 			from := rapid.IntRange(0, w.hours*60).Draw(t, "from")
@@ -166,15 +234,24 @@ func TestModel(t *testing.T) {
 			// Undated rows belong to one window, or nothing could tell where they are.
 			for range rapid.IntRange(0, 6).Draw(t, "rows") {
 				r, in := w.row(t), window
-				if r.Created.IsZero() {
+				switch {
+				case r.Created.IsZero():
 					in = span(7200, 7200+600)
+				case tidy:
+					in = sources.Span{From: r.Created.Add(-tick), To: r.Created}
 				}
-				got, fresh := admit(t, b, r, in)
-				want, wantFresh := next.admit(r, in)
-				if got != want || fresh != wantFresh {
-					t.Fatalf("record %+v: got revision %d, %v, want %d, %v", r, got, fresh, want, wantFresh)
+				got, err := b.Admit(t.Context(), r, in)
+				if want := next.admit(r, in); err != nil || got != want {
+					t.Fatalf("record %+v: got %+v, %v, want %+v", r, got, err, want)
+				}
+				if got.Returned {
+					seen["returned"]++
 				}
 				staged[r.ID] = true
+			}
+			if clock = clock.Add(time.Duration(rapid.IntRange(0, 90).Draw(t, "wait")) * time.Second); tidy && rapid.IntRange(0, 2).Draw(t, "absent") == 0 {
+				b = sweep(t, d, l, b, next, m, staged, clock)
+				seen["left"] += lefts(next) - min(lefts(next), lefts(m))
 			}
 			if rapid.IntRange(0, 5).Draw(t, "cover") == 0 {
 				s := sources.Span{From: l.Settled(), To: window.To}
@@ -211,14 +288,81 @@ func TestModel(t *testing.T) {
 			}
 			m = next
 			checkOpen(t, l, m)
+			checkSums(t, l, m)
 		}
 		seen["pages read"] += d.gets
 		seen["splits"] += l.Parts()
 	})
-	for _, event := range []string{"forgot", "crash before", "crash after", "pages read", "splits"} {
+	for _, event := range []string{"left", "returned", "forgot", "crash before", "crash after", "pages read", "splits"} {
 		if seen[event] < 10 {
 			t.Errorf("%s: happened %d times, which proves nothing", event, seen[event])
 		}
+	}
+}
+
+// sweep tells a batch what a reading lacks; at times in several commits.
+func sweep(t *rapid.T, d *disk, l *checkpoint.Ledger, b *checkpoint.Batch, next, was *model, shown map[string]bool, now time.Time) *checkpoint.Batch {
+	from := rapid.IntRange(0, 12*60).Draw(t, "absent from")
+	r := checkpoint.Reading{
+		Span: span(from*60, from*60+rapid.SampledFrom([]int{0, 600, 3600, 12 * 3600}).Draw(t, "absent length")),
+		Seen: new(checkpoint.Sightings), At: now, Apart: apart, Most: rapid.SampledFrom([]int{1, 3, 1000, 1000}).Draw(t, "most"),
+	}
+	for id := range shown {
+		r.Seen.Add(id)
+	}
+	want := next.absent(r.Span, shown, now)
+	var got []string
+	several := false
+	for {
+		gone, all, err := b.Absent(t.Context(), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range gone {
+			got = append(got, fmt.Sprint(a.ID, " ", a.Revision, " ", a.Created))
+		}
+		if all && !several {
+			break // the caller commits, or crashes
+		}
+		several = true
+		if len(gone) > r.Most {
+			t.Fatalf("got %d at once, want %d", len(gone), r.Most)
+		}
+		d.commit(t, b)
+		b = l.Begin()
+		clear(shown) // the next batch has read none of them
+		if all {
+			*was = *next.clone()
+			break
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Fatalf("absent from %v: got %q, want %q", r.Span, got, want)
+	}
+	return b
+}
+
+func lefts(m *model) int {
+	n := 0
+	for _, r := range m.records {
+		if r.left {
+			n++
+		}
+	}
+	return n
+}
+
+// checkSums checks the counts of what is kept and of what was given up.
+func checkSums(t *rapid.T, l *checkpoint.Ledger, m *model) {
+	from := t0.Add(time.Duration(rapid.IntRange(-1, 12).Draw(t, "count from")) * 50 * time.Minute)
+	to := from.Add(2 * time.Hour)
+	records, open := l.Records(from, to.Add(-time.Nanosecond))
+	if wantRecords, wantOpen := m.count(from, to); records != wantRecords || open != wantOpen {
+		t.Fatalf("from %v: got %d records, %d open, want %d, %d", from, records, open, wantRecords, wantOpen)
+	}
+	want := slices.SortedFunc(maps.Values(m.sealed), func(x, y checkpoint.Day) int { return x.Start.Compare(y.Start) })
+	if got := l.Sealed(); !slices.Equal(got, want) {
+		t.Fatalf("sealed: got %v, want %v", got, want)
 	}
 }
 

@@ -68,14 +68,14 @@ func readAll(d *disk) error {
 	b := l.Begin()
 	for i := range 60 {
 		r := rec(fmt.Sprint(i), i%6*3600+i, 1, "p", false)
-		if _, fresh, err := b.Admit(context.Background(), r, span(0, 6*3600)); err != nil {
+		if v, err := b.Admit(context.Background(), r, span(0, 6*3600)); err != nil {
 			return err
-		} else if fresh {
+		} else if v.Fresh {
 			return fmt.Errorf("record %d would be published again", i)
 		}
 	}
 	for i := range 600 { // reads every page
-		if _, _, err := b.Admit(context.Background(), rec(fmt.Sprint("unknown", i), i%6*3600, 1, "p", false), span(0, 6*3600)); err != nil {
+		if _, err := b.Admit(context.Background(), rec(fmt.Sprint("unknown", i), i%6*3600, 1, "p", false), span(0, 6*3600)); err != nil {
 			return err
 		}
 	}
@@ -94,8 +94,8 @@ func TestOldPieceIsRefused(t *testing.T) {
 	}
 	kinds := map[string]bool{}
 	for key, value := range old {
-		now := d.state[key] // of 13 bytes when it is an empty page, which is never read
-		if now == nil || len(now) == 13 || bytes.Equal(now, value) {
+		now := d.state[key] // of 17 bytes when it is an empty page, which is never read
+		if now == nil || len(now) == 17 || bytes.Equal(now, value) {
 			continue
 		}
 		kinds[strings.TrimPrefix(key, prefix)[:1]] = true
@@ -120,7 +120,7 @@ func TestReadErrorIsTransient(t *testing.T) {
 	b := l.Begin()
 	d.err = errors.New("store is away")
 	r := rec("0", 0, 1, "p", false)
-	if _, _, err := b.Admit(t.Context(), r, span(0, 10)); !errors.Is(err, d.err) || fault.IsFatal(err) {
+	if _, err := b.Admit(t.Context(), r, span(0, 10)); !errors.Is(err, d.err) || fault.IsFatal(err) {
 		t.Errorf("got %v, want the store's error", err)
 	}
 	d.err = nil
@@ -322,8 +322,8 @@ func TestPagesAreShared(t *testing.T) {
 			for i := range 100 {
 				b := l.Begin()
 				for again, n := range []int{i, i / 2} {
-					if _, fresh, err := b.Admit(t.Context(), rec(fmt.Sprint(n), n, 1, "p", false), span(0, 3600)); err != nil || fresh != (again == 0) {
-						t.Errorf("record %d at %d: got %v, %v", n, i, fresh, err)
+					if v, err := b.Admit(t.Context(), rec(fmt.Sprint(n), n, 1, "p", false), span(0, 3600)); err != nil || v.Fresh != (again == 0) {
+						t.Errorf("record %d at %d: got %v, %v", n, i, v, err)
 					}
 				}
 				list, err := b.Entries(t.Context())

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -44,15 +45,15 @@ func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.
 		if near.Contains(rec.Created) && !w.Contains(rec.Created) && r.ledger.Closed(rec.Created) {
 			continue
 		}
-		revision, fresh, err := b.ledger.Admit(ctx, rec, near)
+		v, err := b.ledger.Admit(ctx, rec, near)
 		if err != nil {
 			return nil, err
 		}
-		if !fresh {
+		if !v.Fresh {
 			r.metrics.stale.Inc()
 			continue
 		}
-		m, err := r.event(rec, revision)
+		m, err := r.event(rec, v)
 		if err != nil {
 			b.bury(rec, err)
 			continue
@@ -64,7 +65,7 @@ func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.
 
 // event normalizes and encodes one version of a record. Every error is a reason to
 // bury it.
-func (r *runner) event(rec sources.Record, revision int) (schema.Message, error) {
+func (r *runner) event(rec sources.Record, v checkpoint.Version) (schema.Message, error) {
 	if rec.Fault != nil {
 		return schema.Message{}, rec.Fault
 	}
@@ -75,8 +76,12 @@ func (r *runner) event(rec sources.Record, revision int) (schema.Message, error)
 	if err != nil {
 		return schema.Message{}, err
 	}
-	e.ID = schema.EventID(r.from.Account, r.from.Stream, rec.ID, rec.Print)
-	e.Record.Revision = revision
+	print := rec.Print
+	if v.Returned { // published before with this print
+		print += "\x00returned\x00" + strconv.Itoa(v.Revision)
+	}
+	e.ID = schema.EventID(r.from.Account, r.from.Stream, rec.ID, print)
+	e.Record.Revision = v.Revision
 	e.ObservedAt = time.Now().UTC()
 	m, err := e.Message()
 	if err != nil {

@@ -32,6 +32,7 @@ type row struct {
 	changes []time.Time // each is a new version
 	final   bool        // whether the last version is terminal
 	rank    int64       // of every version; 0 for the number of the version
+	away    []time.Time // when it leaves the log, returns, leaves, …
 	fault   error
 }
 
@@ -47,6 +48,8 @@ type provider struct {
 	owner   string                           // of the rows
 	takes   time.Duration                    // of a scan
 	refuse  func(sources.Span) error         // windows
+	leaves  bool
+	spoil   func(list []sources.Record, w sources.Span) []sources.Record // changes answers; may be nil
 }
 
 type scan struct {
@@ -60,7 +63,7 @@ func (p *provider) Owner() string { return p.owner }
 func (p *provider) Streams() []sources.Stream {
 	var list []sources.Stream
 	for _, s := range p.streams {
-		list = append(list, sources.Stream{Name: s, Tick: time.Second, MaxWindow: time.Hour})
+		list = append(list, sources.Stream{Name: s, Tick: time.Second, MaxWindow: time.Hour, Leaves: p.leaves, Channel: schema.SMS})
 	}
 	return list
 }
@@ -127,7 +130,7 @@ func (p *provider) records(stream string, w sources.Span) []sources.Record {
 	var list []sources.Record
 	now := time.Now()
 	for _, r := range p.rows[stream] {
-		if !w.Contains(r.created) || r.visible.After(now) {
+		if !w.Contains(r.created) || r.visible.After(now) || r.isAway(now) {
 			continue
 		}
 		version := 1
@@ -142,7 +145,20 @@ func (p *provider) records(stream string, w sources.Span) []sources.Record {
 			Terminal: r.final && version == len(r.changes)+1,
 		})
 	}
+	if p.spoil != nil {
+		list = p.spoil(list, w)
+	}
 	return list
+}
+
+func (r row) isAway(now time.Time) bool {
+	passed := 0
+	for _, at := range r.away {
+		if !at.After(now) {
+			passed++
+		}
+	}
+	return passed%2 == 1
 }
 
 func (p *provider) Normalize(s sources.Stream, r sources.Record) (schema.Event, error) {

@@ -50,6 +50,7 @@ func (r *runner) scan(ctx context.Context, w sources.Span, t turn) (proven time.
 	if !r.status.sleep(ctx, r.account.Budget.Held()) {
 		return proven, ctx.Err()
 	}
+	r.present.begin(r.stream, w)
 	for chunk, err := range r.account.Source.Scan(ctx, r.stream, w) {
 		if err != nil {
 			return proven, fmt.Errorf("reading %s of stream %s: %w", w, r.stream.Name, err)
@@ -102,6 +103,9 @@ func (r *runner) publish(ctx context.Context, chunk sources.Chunk, w sources.Spa
 	}
 	b, err := r.admit(ctx, records, w)
 	if err != nil {
+		return err
+	}
+	if b, err = r.sweep(ctx, b, chunk, now); err != nil {
 		return err
 	}
 	b.ledger.Cover(chunk.Proven, now, r.account.Lateness)

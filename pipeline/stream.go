@@ -29,6 +29,7 @@ type runner struct {
 	ledger  *checkpoint.Ledger // nil until the first reading of a new stream
 	clock   clock
 	plan    plan
+	present presence
 	commits *committer
 	shared  *shared
 	retry   *retry

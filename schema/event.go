@@ -54,6 +54,7 @@ type Record struct {
 	Revision int    `json:"revision"`         // 1 for the first version published of a record, +1 for each next
 	Version  string `json:"version,omitzero"` // the provider's own version, as text; empty where it has none
 	Terminal bool   `json:"terminal"`         // whether the provider will not change the row again
+	Left     bool   `json:"left,omitzero"`    // whether the row is no longer in the provider's log
 }
 
 // Event is one normalized version of one record. Times are UTC.

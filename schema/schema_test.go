@@ -55,6 +55,24 @@ func TestMessage(t *testing.T) {
 	}
 }
 
+func TestLeft(t *testing.T) {
+	e := event()
+	e.Record, e.Status, e.ProviderStatus, e.UpdatedAt, e.Section = schema.Record{ID: "222", Revision: 2, Left: true}, schema.Unknown, "", time.Time{}, nil
+	m, err := e.Message()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"schemaVersion":"1.0","source":{"system":"ekuaibao","account":"hq","stream":"flow"},` +
+		`"record":{"id":"222","revision":2,"terminal":false,"left":true},"channel":"webhook","status":"unknown","providerStatus":"",` +
+		`"createdAt":"2017-09-14T07:03:34.157Z","observedAt":"2017-09-14T07:03:40Z"}`
+	if got := string(m.Body); got != want || schema.Validate(m.Body) != nil {
+		t.Errorf("got %s, %v, want %s", got, schema.Validate(m.Body), want)
+	}
+	if err := schema.Validate([]byte(strings.Replace(want, `"left":true`, `"left":false`, 1))); err == nil {
+		t.Error("left false: got no error")
+	}
+}
+
 func TestValidateRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*schema.Event){
 		"status not in the list":   func(e *schema.Event) { e.Status = "lost" },

@@ -28,10 +28,12 @@ func (s Span) String() string {
 
 // Stream is one query shape of an account.
 type Stream struct {
-	Name      string        // such as a messageType or "sms"; the stream of its events
-	Filters   string        // digest of the filters in force, so that a changed filter inherits no coverage; empty without filters
-	Tick      time.Duration // resolution of the API's time parameters
-	MaxWindow time.Duration // longest span worth asking for in one scan
+	Name      string         // such as a messageType or "sms"; the stream of its events
+	Filters   string         // digest of the filters in force, so that a changed filter inherits no coverage; empty without filters
+	Tick      time.Duration  // resolution of the API's time parameters
+	MaxWindow time.Duration  // longest span worth asking for in one scan
+	Leaves    bool           // whether rows may disappear from the log; then the pipeline reports them as left
+	Channel   schema.Channel // of the events of rows that left; the one that Normalize gives
 }
 
 // UnknownRank is the rank of a row that cannot be read far enough.
@@ -44,6 +46,7 @@ type Record struct {
 	Print    string    // hash of the change-bearing, non-personal raw fields; each source documents which
 	Rank     int64     // orders the versions of one record; a lower rank is an older version; UnknownRank when it cannot be read
 	Terminal bool      // whether the provider will not change the row again
+	Moves    bool      // whether Created is a time that changes with the row, for want of a better; it is never reported as left
 	Raw      []byte    // the row as JSON; only its beginning when Size is larger
 	Size     int64     // length of the whole row in bytes
 	SHA256   string    // hex, of the whole row; set only when Raw holds just its beginning

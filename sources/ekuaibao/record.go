@@ -57,7 +57,7 @@ func (s *Source) decode(row jsonrows.Row) (sources.Record, keys) {
 	if err != nil {
 		return jsonrows.Reject(r, "decode", k.ID.Trimmed(), err), k
 	}
-	r.Created = created
+	r.Created, r.Moves = created, k.CreateTime == nil
 	if r = jsonrows.Identify(r, "id", k.ID.Trimmed()); r.Fault != nil {
 		return r, k
 	}

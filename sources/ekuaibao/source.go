@@ -17,6 +17,7 @@ import (
 	"connector/internal/budget"
 	"connector/internal/fault"
 	"connector/internal/secret"
+	"connector/schema"
 	"connector/sources"
 	"connector/sources/httpx"
 	"connector/sources/jsonrows"
@@ -62,11 +63,12 @@ func New(account string, cfg Config, opts httpx.Options) (*Source, error) {
 // variable returns the name of one of the account's variables.
 func (s *Source) variable(suffix string) string { return strings.ToUpper(s.account) + "_" + suffix }
 
-// Streams lists one stream per message type.
+// Streams lists one stream per message type. It is a log of failed messages:
+// a row may be taken out of it.
 func (s *Source) Streams() []sources.Stream {
 	var streams []sources.Stream
 	for _, name := range s.cfg.MessageTypes {
-		streams = append(streams, sources.Stream{Name: name, Tick: tick, MaxWindow: maxWindow})
+		streams = append(streams, sources.Stream{Name: name, Tick: tick, MaxWindow: maxWindow, Leaves: true, Channel: schema.Webhook})
 	}
 	return streams
 }

@@ -131,6 +131,8 @@ func (c *checker) event(st sources.Stream, rec sources.Record, e schema.Event) {
 	switch {
 	case e.Record.ID != rec.ID || e.Source.Stream != st.Name || e.Record.Terminal != rec.Terminal:
 		wrong = errors.New("id, stream or terminal are not the record's")
+	case st.Leaves && e.Channel != st.Channel:
+		wrong = errors.New("channel is not the stream's")
 	case !e.CreatedAt.Equal(rec.Created):
 		wrong = fmt.Errorf("createdAt is %v, not %v", e.CreatedAt, rec.Created)
 	case e.ID != "" || e.Record.Revision != 0 || !e.ObservedAt.IsZero():
