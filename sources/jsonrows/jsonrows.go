@@ -157,7 +157,10 @@ func (r *Reader) value(name string, yield func(Row) bool) error {
 
 // scalar returns a string's value, another scalar as written.
 func scalar(v jsontext.Value) string {
-	if text, err := jsontext.AppendUnquote(nil, v); v.Kind() == jsontext.KindString && (err == nil || text != nil) {
+	if v.Kind() != jsontext.KindString {
+		return string(v)
+	}
+	if text, err := jsontext.AppendUnquote(nil, v); err == nil || text != nil {
 		return string(text)
 	}
 	return v.String()

@@ -69,7 +69,9 @@ func Reject(rec sources.Record, class, id string, err error) sources.Record {
 // Sum returns the hex SHA-256 of b.
 func Sum(b []byte) string {
 	s := sha256.Sum256(b)
-	return hex.EncodeToString(s[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], s[:])
+	return string(text[:])
 }
 
 // TextField returns a scalar member of a row of any shape, trimmed; "" when

@@ -26,6 +26,7 @@ type Chunks struct {
 	proven sources.Span
 	batch  []sources.Record
 	bytes  int
+	room   int // records of the chunk before, as many as the next may have
 }
 
 // Errors of answers that fail a check. Nothing of such an answer is proven.
@@ -66,6 +67,9 @@ func (c *Chunks) Add(r sources.Record) error {
 			return err
 		}
 	}
+	if c.batch == nil {
+		c.batch = make([]sources.Record, 0, c.room)
+	}
 	c.batch = append(c.batch, r)
 	c.bytes += len(r.Raw)
 	return nil
@@ -85,7 +89,7 @@ func (c *Chunks) Prove(to time.Time) error {
 
 func (c *Chunks) flush() error {
 	chunk := sources.Chunk{Records: c.batch, Proven: c.proven}
-	c.batch, c.bytes = nil, 0
+	c.batch, c.bytes, c.room = nil, 0, len(c.batch)
 	if !c.yield(chunk, nil) {
 		return errStopped
 	}

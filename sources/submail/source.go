@@ -119,7 +119,7 @@ func (s *Source) page(ctx context.Context, q query) (scan.Page, error) {
 	defer func() { _ = resp.Body.Close() }() // the answer has been read, or is not wanted
 
 	a := s.answer(resp.Body)
-	var page scan.Page
+	page := scan.Page{Rows: make([]scan.Row, 0, q.rows)}
 	bytes := 0
 	for row, err := range a.Rows() {
 		if err != nil {

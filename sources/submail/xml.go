@@ -45,6 +45,7 @@ type xmlAnswer struct {
 	maxRow  int
 	found   jsonrows.Found
 	members map[string]string
+	raw     []byte // of the latest row, for the next to use
 }
 
 func newXMLAnswer(r io.Reader, maxRow int) *xmlAnswer {
@@ -221,7 +222,7 @@ func (a *xmlAnswer) results(yield func(jsonrows.Row) bool) error {
 
 // row reads a result up to its end.
 func (a *xmlAnswer) row() (jsonrows.Row, error) {
-	raw := []byte{'{'}
+	raw := append(a.raw[:0], '{')
 	var text strings.Builder
 	for {
 		t, err := a.token()
@@ -239,6 +240,7 @@ func (a *xmlAnswer) row() (jsonrows.Row, error) {
 			text.Write(t)
 		case xml.EndElement:
 			raw = append(raw, '}')
+			a.raw = raw
 			if alone := strings.TrimSpace(text.String()); alone != "" && len(raw) == 2 {
 				raw, _ = jsontext.AppendQuote(nil, alone) // the text is UTF-8
 			}

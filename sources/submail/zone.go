@@ -19,12 +19,14 @@ func instants(local string, zone *time.Location) ([]time.Time, error) {
 	if err != nil || wall.Year() < 1970 || wall.Year() > 9998 {
 		return nil, errTime
 	}
-	var times []time.Time
-	for _, near := range []time.Duration{-26 * time.Hour, 26 * time.Hour} {
-		_, offset := wall.Add(near).In(zone).Zone()
-		times = append(times, wall.Add(-time.Duration(offset)*time.Second))
+	_, before := wall.Add(-26 * time.Hour).In(zone).Zone()
+	_, after := wall.Add(26 * time.Hour).In(zone).Zone()
+	times := []time.Time{wall.Add(-time.Duration(before) * time.Second)}
+	if before == after {
+		return times, nil
 	}
 	skipped := times[0]
+	times = append(times, wall.Add(-time.Duration(after)*time.Second))
 	times = slices.DeleteFunc(times, func(at time.Time) bool { return at.In(zone).Format(time.DateTime) != wall.Format(time.DateTime) })
 	if len(times) == 0 {
 		return []time.Time{skipped}, nil
