@@ -24,14 +24,24 @@ type digest struct {
 	size
 	span    sources.Span
 	tick    time.Duration
-	over    bool       // whether it was not read to its end
-	ids     []uint64   // hashes, sorted
-	ticks   [2][]int64 // of the rows, by each time that may be the API's, from the beginning of the span
-	outside [2]bool    // which times cannot be what the API selects by
+	over    bool         // whether it was not read to its end
+	ids     []uint64     // hashes, sorted; nil when over
+	cuts    [2]time.Time // the last tick of the first of two parts of the span, by each time that may be the API's
+	outside [2]bool      // which times cannot be what the API selects by
+	ticks   *ticks       // until finish
 }
 
-func newDigest(span sources.Span, tick time.Duration, outside [2]bool) *digest {
-	return &digest{span: span, tick: tick, outside: outside}
+// ticks are those of the rows of one answer, by each time that may be the
+// API's, from the beginning of the span.
+type ticks [2][]int64
+
+// newDigest returns the digest of an answer to be read. Until finish, it uses
+// the memory of scratch.
+func newDigest(span sources.Span, tick time.Duration, outside [2]bool, scratch *ticks) *digest {
+	for i := range scratch {
+		scratch[i] = scratch[i][:0]
+	}
+	return &digest{span: span, tick: tick, outside: outside, ticks: scratch}
 }
 
 func (d *digest) add(r Row) error {
@@ -47,7 +57,7 @@ func (d *digest) add(r Row) error {
 		switch {
 		case d.outside[i] || at.IsZero():
 		case !near(at, d.span, d.tick):
-			d.outside[i], d.ticks[i] = true, nil
+			d.outside[i], d.ticks[i] = true, d.ticks[i][:0]
 		default:
 			tick := int64(at.Sub(d.span.From) / d.tick)
 			d.ticks[i] = append(d.ticks[i], min(max(tick, 0), last))
@@ -58,14 +68,21 @@ func (d *digest) add(r Row) error {
 
 // finish is called after the last row.
 func (d *digest) finish() {
-	slices.Sort(d.ids)
-	for _, ticks := range d.ticks {
-		slices.Sort(ticks)
+	for i, ticks := range d.ticks {
+		d.cuts[i] = d.cut(ticks)
 	}
+	d.ticks = nil
+	if d.over {
+		d.ids = nil
+	}
+	slices.Sort(d.ids)
 }
 
 // holds reports whether every row of the parts is in d.
 func (d *digest) holds(parts ...*digest) bool {
+	if d.over {
+		return false
+	}
 	for _, part := range parts {
 		rest := d.ids
 		for _, id := range part.ids {
@@ -76,15 +93,16 @@ func (d *digest) holds(parts ...*digest) bool {
 			rest = rest[i:]
 		}
 	}
-	return !d.over
+	return true
 }
 
-// cut returns the last tick of the first of two parts of the span, which has
-// two ticks or more: the median time by the given field, or the middle.
-func (d *digest) cut(field int) time.Time {
+// cut returns after which tick to cut the span, if it has two or more: at the
+// median of ticks, or in the middle.
+func (d *digest) cut(ticks []int64) time.Time {
 	last := int64(d.span.To.Sub(d.span.From) / d.tick)
 	at := last / 2
-	if ticks := d.ticks[field]; len(ticks) > 0 {
+	if len(ticks) > 0 {
+		slices.Sort(ticks)
 		at = median(ticks)
 	}
 	return d.span.From.Add(time.Duration(min(max(at, 0), last-1)) * d.tick)

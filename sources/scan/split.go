@@ -37,9 +37,9 @@ type AnswerFunc func(ctx context.Context, span sources.Span, take func(Row) erro
 //
 // This is a proof for a cap in rows that does not change during a scan; one in
 // bytes is found as far as rows are equally long. Rows are yielded as they are read,
-// those of unproven answers too. Memory: 24 bytes a row of the answers that
-// are compared, at most 6 MB each: a longer answer is not read to its end but
-// counts as cut.
+// those of unproven answers too. Memory: 8 bytes a row of the answers that
+// are compared, at most 2 MB each, and 16 of the one being read: a longer
+// answer is not read to its end but counts as cut.
 func Split(ctx context.Context, window sources.Span, tick time.Duration, memory *Memory, answer AnswerFunc) iter.Seq2[sources.Chunk, error] {
 	return Run(window, tick, func(c *Chunks) error {
 		s := splitter{Chunks: c, tick: tick, memory: memory, answer: answer}
@@ -57,13 +57,14 @@ type splitter struct {
 	tick   time.Duration
 	memory *Memory
 	answer AnswerFunc
-	seen   size // the most rows, and the most bytes, of an answer of this scan
-	capped int  // rows of an answer that was cut twice at the same number; 0: none
+	seen   size  // the most rows, and the most bytes, of an answer of this scan
+	capped int   // rows of an answer that was cut twice at the same number; 0: none
+	ticks  ticks // of the answer being read
 }
 
 // ask makes one request.
 func (s *splitter) ask(ctx context.Context, span sources.Span) (*digest, error) {
-	d := newDigest(span, s.tick, s.memory.ruledOut())
+	d := newDigest(span, s.tick, s.memory.ruledOut(), &s.ticks)
 	err := s.answer(ctx, span, func(r Row) error {
 		if err := s.Add(r.Record); err != nil {
 			return err
@@ -94,7 +95,7 @@ func (s *splitter) resolve(ctx context.Context, d *digest) error {
 
 // split proves the span of an answer by its parts.
 func (s *splitter) split(ctx context.Context, whole *digest) error {
-	cut := whole.cut(s.memory.field())
+	cut := whole.cuts[s.memory.field()]
 	left, err := s.ask(ctx, sources.Span{From: whole.span.From, To: cut})
 	if err != nil {
 		return err
