@@ -1,7 +1,7 @@
 VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-kafka lint fmt generate bench soak guards demo ci clean
+.PHONY: help build test test-kafka lint fmt generate bench bench-memory soak guards demo ci clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +27,11 @@ generate: ## rewrite the generated files
 
 bench: ## benchmarks
 	go test -run='^$$' -bench=. -benchmem ./...
+
+ROWS ?= 10000000
+
+bench-memory: ## peak memory of a real process, up to ROWS=10000000 rows
+	go test ./internal/membench -run='^$$' -bench=. -benchtime=1x -timeout 0 -rows $(ROWS)
 
 SOAK ?= 1000000
 

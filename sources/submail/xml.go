@@ -222,7 +222,8 @@ func (a *xmlAnswer) results(yield func(jsonrows.Row) bool) error {
 
 // row reads a result up to its end.
 func (a *xmlAnswer) row() (jsonrows.Row, error) {
-	raw := append(a.raw[:0], '{')
+	a.raw = append(a.raw[:0], '{')
+	raw := a.raw
 	var text strings.Builder
 	for {
 		t, err := a.token()
