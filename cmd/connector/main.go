@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	_ "time/tzdata" // account time zones work in an image without zone files
 )
@@ -13,7 +14,16 @@ import (
 // version is stamped by the build.
 var version = "dev"
 
+// gcPercent is how far the heap may grow beyond what is in use before it is
+// collected. Half of Go's default saves a quarter of the memory; rows pass
+// through, so little is in use, and collecting it more often takes about one
+// percent of a processor more.
+const gcPercent = 50
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
 	code := run(ctx, os.Args[1:], environment{vars: os.Environ(), stdout: os.Stdout, stderr: os.Stderr})
