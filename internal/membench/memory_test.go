@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package membench measures the peak memory of a real connector process that
 // reads simulated providers and publishes to a NATS server in another process.
 package membench
@@ -34,27 +36,27 @@ func TestMain(m *testing.M) {
 // second, end to end, and the messages it stored. More memory than the target
 // fails it, as a wrong number of messages does.
 func BenchmarkMemory(b *testing.B) {
-	build := connector(b)
-	b.Run("idle", func(b *testing.B) { move(b, build, ekuaibao, history{reads: 1}) })
+	binary := connector(b)
+	b.Run("idle", func(b *testing.B) { move(b, binary, ekuaibao, history{reads: 1}) })
 	for _, n := range []int{100_000, 1_000_000, 10_000_000} {
 		if n > *most {
 			break
 		}
 		for _, p := range []provider{ekuaibao, submail} {
-			b.Run(fmt.Sprintf("backlog/%s/%d", p.name, n), func(b *testing.B) { move(b, build, p, backlog(n)) })
+			b.Run(fmt.Sprintf("backlog/%s/%d", p.name, n), func(b *testing.B) { move(b, binary, p, backlog(n)) })
 		}
 	}
 	for _, p := range []provider{ekuaibao, submail} {
 		n := min(*most, 3_000_000)
-		b.Run(fmt.Sprintf("young/%s/%d", p.name, n), func(b *testing.B) { move(b, build, p, young(n)) })
+		b.Run(fmt.Sprintf("young/%s/%d", p.name, n), func(b *testing.B) { move(b, binary, p, young(n)) })
 	}
 	for _, size := range []int{2 << 10, 500 << 10, 3 << 20, answer} {
 		n := answer / size
-		b.Run(fmt.Sprintf("answer/%d_rows_of_%dKiB", n, size>>10), func(b *testing.B) { move(b, build, ekuaibao, burst(n, size)) })
+		b.Run(fmt.Sprintf("answer/%d_rows_of_%dKiB", n, size>>10), func(b *testing.B) { move(b, binary, ekuaibao, burst(n, size)) })
 	}
 	for _, size := range []int{8 << 10, 3 << 20} {
 		n := answer / size
-		b.Run(fmt.Sprintf("pages/%d_rows_of_%dKiB", n, size>>10), func(b *testing.B) { move(b, build, submail, burst(n, size)) })
+		b.Run(fmt.Sprintf("pages/%d_rows_of_%dKiB", n, size>>10), func(b *testing.B) { move(b, binary, submail, burst(n, size)) })
 	}
 }
 
