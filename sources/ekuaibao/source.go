@@ -81,7 +81,8 @@ func (s *Source) Owner() string {
 }
 
 // Now returns the provider's time by the Date of its latest answer. Without
-// one of the last 10 minutes it asks for the log of one millisecond.
+// one of the last 10 minutes it asks for the log of one millisecond, of which
+// a failure that tells the time is none, unless the account is to wait.
 func (s *Source) Now(ctx context.Context) (time.Time, error) {
 	if now, ok := s.client.Clock().Now(); ok {
 		return now, nil
@@ -90,8 +91,9 @@ func (s *Source) Now(ctx context.Context) (time.Time, error) {
 	ask := query{stream: s.cfg.MessageTypes[0], span: sources.Span{From: at, To: at}}
 	err := s.rows(ctx, ask, func(jsonrows.Row) error { return nil })
 	now, ok := s.client.Clock().Now()
+	_, throttled := fault.RetryAfter(err)
 	switch {
-	case fault.IsFatal(err), ctx.Err() != nil, err != nil && !ok:
+	case throttled, fault.IsFatal(err), ctx.Err() != nil, err != nil && !ok:
 		return time.Time{}, fmt.Errorf("asking for the provider's time: %w", err)
 	case !ok:
 		return time.Time{}, errors.New("asking for the provider's time: its answer has no Date header; check any proxy in between")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"connector/internal/config"
+	"connector/internal/fault"
 	"connector/sources/jsonrows"
 )
 
@@ -29,6 +30,9 @@ func (s *Source) Now(ctx context.Context) (time.Time, error) {
 	var errs []error
 	for _, base := range s.hosts.order() {
 		err := s.stamp(ctx, base)
+		if _, throttled := fault.RetryAfter(err); throttled {
+			return time.Time{}, fmt.Errorf("asking for the provider's time: %w", err)
+		}
 		if now, ok := s.client.Clock().Now(); ok {
 			return now, nil
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"connector/sources"
 	"connector/sources/scan"
 )
 
@@ -19,13 +20,13 @@ const (
 // answer without them says nothing.
 func (s *Source) checkDates(q query, members map[string]string) error {
 	zone := s.cfg.TimeZone.Location
-	asked := dates{q.span.From.In(zone).Format(time.DateTime), q.span.To.In(zone).Format(time.DateTime)}
+	asked := datesOf(q.span, zone)
 	got := dates{strings.TrimSpace(members["start_date"]), strings.TrimSpace(members["end_date"])}
 	if got.start == "" || got.end == "" {
 		return nil
 	}
 	args := []any{"asked", asked.String(), "repeated", s.client.Snippet(got.String()), "zone", zone.String()}
-	switch s.repeats.judge(asked, got) {
+	switch s.repeats.judge(asked, datesOf(q.span, time.UTC), got) {
 	case shifted:
 		s.warn("the answers repeat the dates of their requests in another time zone than "+s.variable("TIME_ZONE"), args...)
 	case mute:
@@ -43,6 +44,10 @@ func (s *Source) checkDates(q query, members map[string]string) error {
 
 // dates are the bounds of a request as local times.
 type dates struct{ start, end string }
+
+func datesOf(span sources.Span, zone *time.Location) dates {
+	return dates{span.From.In(zone).Format(time.DateTime), span.To.In(zone).Format(time.DateTime)}
+}
 
 func (d dates) String() string { return d.start + " to " + d.end }
 
@@ -77,8 +82,8 @@ const (
 //
 //   - Once an answer repeated the dates of its request, all must. The dates of
 //     the request before, another one, are such a proof, too: of a cache.
-//   - Dates that follow two different requests at the same distance, one of
-//     time zones, count as repeated: a cached answer does not follow. At
+//   - Dates that follow two different requests at the same distance from UTC,
+//     one of time zones, count as repeated: a cached answer does not follow. At
 //     another distance, as after a change of clocks, learning starts again.
 //   - Other dates make an answer foreign; the caller asks again. So many in
 //     a row that no cache of a minute explains them prove nothing, and are
@@ -88,33 +93,34 @@ const (
 type repeats struct {
 	mu     sync.Mutex
 	known  bool
-	shift  time.Duration // at which the dates follow, once known
+	own    bool          // known: the dates are those of the request
+	zone   time.Duration // else: from UTC to those of the answers
 	before dates         // asked for by the request before
-	off    time.Duration // of the answer to it when that may be a time zone's; else 0
+	off    time.Duration // from UTC to those of the answer to it
+	zoned  bool          // and that may be a time zone's
 	misses int           // answers in a row
 }
 
-func (r *repeats) judge(asked, got dates) verdict {
+// judge compares the dates of an answer with those asked for, which are given
+// in UTC, too.
+func (r *repeats) judge(asked, utc, got dates) verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	off, zoned := asked.shift(got)
-	before, offBefore := r.before, r.off
-	r.before, r.off = asked, 0
-	if zoned {
-		r.off = off
-	}
+	off, zoned := utc.shift(got)
+	before, offBefore, zonedBefore := r.before, r.off, r.zoned
+	r.before, r.off, r.zoned = asked, off, zoned
 	another := before != dates{} && before != asked
 	switch {
 	case got == asked:
-		r.known, r.shift, r.misses = true, 0, 0
+		r.known, r.own, r.misses = true, true, 0
 		return own
 	case another && got == before:
-		r.known, r.shift, r.misses = true, 0, 0
+		r.known, r.own, r.misses = true, true, 0
 		return foreign
-	case r.known && r.shift == 0:
+	case r.known && r.own:
 		return foreign
-	case r.known && zoned && off == r.shift, another && zoned && off == offBefore:
-		r.known, r.shift, r.misses = true, off, 0
+	case r.known && zoned && off == r.zone, another && zoned && zonedBefore && off == offBefore:
+		r.known, r.own, r.zone, r.misses = true, false, off, 0
 		return shifted
 	}
 	r.known = false

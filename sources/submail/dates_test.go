@@ -68,9 +68,31 @@ func TestRepeats(t *testing.T) {
 	for name, steps := range tests {
 		var r repeats
 		for i, st := range steps {
-			if got := r.judge(st.asked, st.got); got != st.want {
+			if got := r.judge(st.asked, st.asked, st.got); got != st.want {
 				t.Errorf("%s, step %d: got %d, want %d", name, i, got, st.want)
 			}
+		}
+	}
+}
+
+// The zone of the account changes its clocks and that of the repeated dates
+// does not: answers to requests before and after the change take turns.
+func TestRepeatsAcrossChange(t *testing.T) {
+	zone, change := location("America/New_York"), time.Date(2025, 11, 2, 6, 0, 0, 0, time.UTC)
+	var r repeats
+	for i := range 10 {
+		from := change.Add(time.Duration(i+1) * time.Hour)
+		if i%2 == 1 {
+			from = change.Add(-12 * time.Hour)
+		}
+		span := sources.Span{From: from, To: from.Add(time.Minute)}
+		utc := datesOf(span, time.UTC)
+		want := shifted
+		if i == 0 {
+			want = foreign
+		}
+		if got := r.judge(datesOf(span, zone), utc, utc); got != want {
+			t.Errorf("answer %d: got %d, want %d", i, got, want)
 		}
 	}
 }
