@@ -63,6 +63,22 @@ const (
 	zombieFenced
 	longOutage
 	firstCommitLost
+	capRaised
+	tieOverCap
+	answerCached
+	answerClamped
+	rowOutside
+	rowOfType
+	rowOfCompany
+	faultWeb
+	faultObject
+	faultToken
+	faultStamp
+	faultSilent
+	faultStall
+	rowInFold
+	rowAfterGap
+	echoElsewhere
 	countOfKinds
 )
 
@@ -83,6 +99,11 @@ var kindNames = [countOfKinds]string{
 	stopInside: "crash inside a commit, not durable", stopPublished: "crash between publishing and saving",
 	stopAfter: "crash after a durable commit, unanswered", stopGraceful: "graceful stop", stopTakeover: "takeover", zombieFenced: "zombie fenced",
 	longOutage: "down longer than the lateness", firstCommitLost: "crash before the first durable commit",
+	capRaised: "hidden cap raised", tieOverCap: "tie larger than the hidden cap", answerCached: "cached answer to another request",
+	answerClamped: "page of 50 rows, not as asked", rowOutside: "row from outside the window", rowOfType: "row of another message type, page of another appid",
+	rowOfCompany: "row of another company", faultWeb: "web page as an answer", faultObject: "error object or no list, status 200",
+	faultToken: "access token refused", faultStamp: "signature too old or too new", faultSilent: "no answer for a minute", faultStall: "answer stalls after some rows",
+	rowInFold: "row at a local time that comes twice", rowAfterGap: "row in the hour after skipped local times", echoElsewhere: "provider that echoes other dates",
 }
 
 // counts says how often each kind of event occurred.
@@ -97,9 +118,6 @@ func (c *counts) add(o *counts) {
 // print writes the table and returns the kinds that occurred less than least times.
 func (c *counts) print(w io.Writer, least int) (rare []string) {
 	for k, n := range c {
-		if kind(k) == answerCapped && !provesCount {
-			continue
-		}
 		fmt.Fprintf(w, "%9d  %s\n", n, kindNames[k])
 		if n < least {
 			rare = append(rare, kindNames[k])

@@ -22,12 +22,18 @@ import (
 type history struct {
 	mu     sync.Mutex // held wherever a process is in the model, but while it waits
 	rand   *rand.Rand
+	wire   *rand.Rand // draws what an API that is not the toy's does
 	more   *rand.Rand // draws what the provider says wrong, or not at all, of time and number of rows
 	plan   plan
 	world  *world
 	truth  *truth
 	broker *broker
 	stream sources.Stream
+
+	dialect  dialect              // nil: the toy's
+	raw      map[[2]string]string // wire form of a version, by id and print
+	expelled bool                 // a row of another company came along
+
 	counts counts
 	began  time.Time
 	now    time.Time // greatest time the provider has told
@@ -39,26 +45,30 @@ var metrics = pipeline.NewMetrics(prometheus.NewRegistry())
 
 // play runs the history of a seed. It returns what occurred and the first
 // violation of an invariant.
+
 func play(t *testing.T, seed uint64, trace func(string, ...any)) (counts, error) {
 	t.Helper()
 	seedJitter(seed)
-	h := &history{rand: rand.New(rand.NewPCG(seed, 1)), more: rand.New(rand.NewPCG(seed, 2)), trace: trace}
+	h := &history{rand: rand.New(rand.NewPCG(seed, 1)), more: rand.New(rand.NewPCG(seed, 2)), wire: rand.New(rand.NewPCG(seed, 3)), trace: trace}
 	synctest.Test(t, func(*testing.T) { h.run() })
 	return h.counts, h.err
 }
 
 func (h *history) run() {
-	h.began = time.Now()
 	h.plan = drawPlan(h.rand)
 	h.plan.uncounted = h.plan.paged && sometimes(h.more, 0.2)
 	if sometimes(h.more, 0.3) {
 		h.plan.rates.wrong = 0.05
 	}
+	h.plan.speak(h.wire)
+	h.await()
+	h.began = time.Now()
 	h.tracef("%+v", h.plan)
 	h.world = drawWorld(h.rand, &h.plan, h.began)
+	h.translate()
 	h.truth = newTruth(h)
 	h.broker = &broker{h: h, state: map[string][]byte{}}
-	h.stream = (&source{h: h}).Streams()[0]
+	h.stream = h.open(nil).Streams()[0]
 	for _, r := range h.world.rows {
 		h.tracef("row %s created %v visible %v left %v", r.id, r.created, h.at(r.visible), r.left)
 		for i, v := range r.versions {
@@ -195,7 +205,11 @@ func (h *history) tally() {
 		if h.plan.paged && n > h.plan.page {
 			h.counts[tieOverPage]++
 		}
+		if h.plan.limit > 0 && n > h.plan.limit {
+			h.counts[tieOverCap]++
+		}
 	}
+	h.tallyWire()
 }
 
 func (h *history) tallyRow(r *row) {
@@ -231,10 +245,13 @@ func (h *history) tallyRow(r *row) {
 
 // process is one run of the pipeline, from its start to its stop.
 type process struct {
-	h      *history
-	stop   stop
-	count  int
-	dead   bool // killed: whatever it does has no effect
+	h     *history
+	stop  stop
+	count int
+	dead  bool // killed: whatever it does has no effect
+
+	expelled bool // the source gives up for good
+
 	cancel context.CancelFunc
 	ended  chan struct{} // the stop came
 	done   chan struct{} // Run returned
@@ -243,7 +260,7 @@ type process struct {
 func (h *history) launch(s stop) *process {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{h: h, stop: s, cancel: cancel, ended: make(chan struct{}), done: make(chan struct{})}
-	src := &source{h: h, p: p}
+	src := h.open(p)
 	pipe := pipeline.New(pipeline.Options{
 		Accounts: []pipeline.Account{{
 			System: system, Name: account, Source: src,
@@ -258,7 +275,7 @@ func (h *history) launch(s stop) *process {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		fenced := errors.Is(err, sinks.ErrFenced) && (p.dead || p.stop.how == takeover)
-		if !p.dead && !fenced && (err != nil || ctx.Err() == nil) {
+		if !p.dead && !fenced && !p.expelled && (err != nil || ctx.Err() == nil) {
 			h.violated(8, "the pipeline ended: %v", err)
 		}
 	}()
@@ -277,7 +294,7 @@ func (p *process) wait(d time.Duration) bool {
 	case <-t.C:
 		return false
 	}
-	if p.stop.how == graceful {
+	if p.stop.how == graceful || p.expelled {
 		<-p.done
 	}
 	return true

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/rand"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -45,6 +46,7 @@ func TestHistories(t *testing.T) {
 	default:
 		n = full
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // a history is small and its garbage is not
 	var total counts
 	began := time.Now()
 	for seed := *firstSeed; seed < *firstSeed+uint64(n); seed++ {

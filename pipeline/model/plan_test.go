@@ -56,6 +56,7 @@ type rates struct {
 
 // plan is everything that is drawn of a history before it begins, but its rows.
 type plan struct {
+	api       api
 	paged     bool
 	descends  bool          // paged, latest first: an order that the scan cannot follow
 	uncounted bool          // paged, and the provider does not say how many rows there are
@@ -70,6 +71,8 @@ type plan struct {
 	giveUp    time.Duration
 	paired    bool // sinks.Pair over a publisher and a store, instead of one atomic sink
 
+	groups   int           // of rows, more or less
+	spread   bool          // not all large ones are ties
 	backlog  time.Duration // rows older than the first process
 	active   time.Duration // rows appear and change, faults happen
 	skew     time.Duration // provider's clock less ours, at the start
@@ -79,6 +82,8 @@ type plan struct {
 	dawdle   time.Duration // how far Source.Now may lie behind the provider's clock
 	rates    rates
 	stops    []stop
+	wire     wire          // of an API that is not the toy's
+	trust    time.Duration // how long a source goes on from a time it was told
 }
 
 // sometimes returns true with probability p.
@@ -96,12 +101,9 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration { return low +
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
 func drawPlan(r *rand.Rand) plan {
-	p := plan{paged: sometimes(r, 0.5), widen: sometimes(r, 0.5), paired: sometimes(r, 0.4), tick: time.Millisecond}
+	p := plan{paged: sometimes(r, 0.5), widen: sometimes(r, 0.5), paired: sometimes(r, 0.4), tick: time.Millisecond, groups: 12}
 	if p.paged {
 		p.tick, p.page, p.descends = time.Second, pick(r, 2, 3, 5, 10), sometimes(r, 0.15)
-	}
-	if provesCount && !p.paged && sometimes(r, 0.2) {
-		p.limit = 2 + r.IntN(8)
 	}
 	p.poll = pick(r, 10*time.Second, 30*time.Second, 2*time.Minute, 10*time.Minute)
 	p.lag = pick(r, 0, time.Second, p.poll/2)
@@ -168,5 +170,5 @@ func (p *plan) back() (sum time.Duration) {
 // quiet is how long nothing happens at the end: everything young settles and
 // everything watched is read once more.
 func (p *plan) quiet() time.Duration {
-	return 4*p.lateness + p.lag + 8*p.poll + 5*time.Minute + p.back()
+	return 4*p.lateness + p.lag + 8*p.poll + 5*time.Minute + p.back() + p.trust
 }

@@ -13,10 +13,6 @@ import (
 	"connector/sources/scan"
 )
 
-// provesCount says that a scan finds out an answer that a hidden cap cut short;
-// Keyset and a plain answer do not, [scan.Split] has its own tests.
-const provesCount = false
-
 const (
 	system     = "toy"
 	account    = "a"
@@ -36,6 +32,7 @@ type source struct {
 	p       *process
 	held    time.Time // no request before, by our clock
 	scanned int       // windows since the latest Now
+	size    int       // rows a page
 
 	told, toldAt time.Time // the latest answer of Now, and when it came, by our clock
 	lied         bool      // it was wrong
@@ -96,7 +93,9 @@ func (s *source) Scan(ctx context.Context, _ sources.Stream, w sources.Span) ite
 		if err != nil {
 			return err
 		}
+		s.h.mu.Lock()
 		rows, cut := s.jumble(rows)
+		s.h.mu.Unlock()
 		for i, r := range rows {
 			if i == cut {
 				return errCut
@@ -131,8 +130,6 @@ func (s *source) begin(w sources.Span) {
 // ends early, or -1.
 func (s *source) jumble(rows []sources.Record) ([]sources.Record, int) {
 	h := s.h
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	for i, r := range rows {
 		// Of a row whose first version the sink rejects more often: nothing else brings two versions into one commit.
 		rate := 0.01
@@ -259,7 +256,7 @@ func (s *source) answer(w sources.Span, offset int) []sources.Record {
 	}
 	s.asOf = asOf
 	var list []sources.Record
-	skip := offset * h.plan.page
+	skip := offset * s.size
 	for _, r := range h.world.rows {
 		if r.created.Before(w.From) || r.created.After(w.To) {
 			continue
@@ -272,13 +269,13 @@ func (s *source) answer(w sources.Span, offset int) []sources.Record {
 			skip--
 			continue
 		}
-		if h.plan.limit > 0 && len(list) == h.plan.limit {
+		if most := s.limit(); most > 0 && len(list) == most {
 			h.counts[answerCapped]++
 			break
 		}
 		list = append(list, r.versions[v].record)
 		h.serve(r, v)
-		if h.plan.paged && len(list) == h.plan.page {
+		if h.plan.paged && len(list) == s.size {
 			h.counts[pageFull]++
 			if h.plan.descends {
 				h.counts[pageDescends]++
@@ -287,6 +284,14 @@ func (s *source) answer(w sources.Span, offset int) []sources.Record {
 		}
 	}
 	return list
+}
+
+// limit is the hidden cap, or 0.
+func (s *source) limit() int {
+	if at := s.h.plan.wire.raised; at > 0 && time.Since(s.h.began) > at {
+		return 2 * s.h.plan.limit
+	}
+	return s.h.plan.limit
 }
 
 // show returns the version of r in an answer as of an earlier time.
@@ -298,6 +303,9 @@ func (s *source) show(r *row, asOf, now time.Time) int {
 	if old < 0 {
 		s.h.counts[answerLacks]++
 		return -1
+	}
+	if current < 0 { // it has left since
+		current = r.reached(now)
 	}
 	if old = r.ordered(old, current); old != current {
 		s.h.counts[answerOlder]++

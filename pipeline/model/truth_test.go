@@ -37,7 +37,9 @@ func newTruth(h *history) *truth {
 			t.events[schema.EventID(account, streamName, rec.ID, rec.Print)] = place{r, i}
 			if r.versions[i].poison != healthy {
 				d := schema.DeadLetter{Source: schema.Source{System: system, Account: account, Stream: streamName}, RecordID: rec.ID}
-				d.SetRaw(rec.Raw)
+				if d.SetRaw(rec.Raw); rec.SHA256 != "" {
+					d.SetTruncatedRaw(rec.Raw, rec.Size, rec.SHA256)
+				}
 				m, _ := d.Message()
 				t.dead[m.ID] = place{r, i}
 			}
@@ -213,7 +215,7 @@ func (t *truth) end() {
 		switch {
 		case t.due(r) && !r.durable() && !t.listed(r) && (!r.doubtful || r.created.After(horizon)):
 			t.h.violated(1, "%s, created %v, visible %v, is not published", r.id, r.created, t.h.at(r.visible))
-		case t.followed(r, horizon) && r.durable() && !last.taken:
+		case t.followed(r, horizon) && r.durable() && !last.taken && !t.listed(r):
 			t.h.violated(1, "the last version of %s, at %v, is not published", r.id, t.h.at(last.at))
 		}
 		for i := range r.versions {

@@ -63,6 +63,11 @@ func (r *row) at(t time.Time) int {
 	if r.visible.After(t) || !r.left.IsZero() && !r.left.After(t) {
 		return -1
 	}
+	return r.reached(t)
+}
+
+// reached returns the index of the version at t, whether the row shows or not.
+func (r *row) reached(t time.Time) int {
 	v := 0
 	for v+1 < len(r.versions) && !r.versions[v+1].at.After(t) {
 		v++
@@ -100,12 +105,13 @@ func (w *world) clock(t time.Time) time.Time {
 	return now
 }
 
-// latest returns the greatest time the provider's clock has shown up to t.
+// latest returns the greatest time that the provider's clock has shown up to t,
+// or that a source has made of it.
 func (w *world) latest(t time.Time) time.Time {
 	now := w.clock(t)
 	for _, s := range w.plan.steps {
 		if at := w.began.Add(s.at); !at.After(t) {
-			if before := w.clock(at.Add(-1)); before.After(now) {
+			if before := w.clock(at.Add(-1)).Add(min(t.Sub(at), w.plan.trust)); before.After(now) {
 				now = before
 			}
 		}
@@ -122,16 +128,16 @@ func (w *world) inTime(r *row) bool {
 func drawWorld(r *rand.Rand, p *plan, began time.Time) *world {
 	w := &world{plan: p, began: began, byID: map[string]*row{}}
 	w.start = w.clock(began.Add(-p.backlog)).Truncate(p.tick)
-	for groups := 3 + r.IntN(12); groups > 0; groups-- {
+	for groups := 3 + r.IntN(p.groups); groups > 0; groups-- {
 		at := began.Add(between(r, -p.backlog-p.lateness, p.active))
 		size := 1
 		if sometimes(r, 0.3) {
 			size = 1 + r.IntN(6)
 		}
-		if p.paged && sometimes(r, 0.12) {
+		if p.page > 0 && sometimes(r, 0.12) {
 			size = p.page + r.IntN(2*p.page)
 		}
-		tie := sometimes(r, 0.5) || size > 6
+		tie := sometimes(r, 0.5) || size > 6 && !p.spread
 		for range size {
 			w.drawRow(r, at)
 			if !tie {

@@ -1,0 +1,132 @@
+package model
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"connector/sources"
+)
+
+// recital is a version on the wire.
+type recital struct {
+	row *row
+	raw []byte
+}
+
+// dress gives the versions the wire form of the history's API, and the records
+// that the real source makes of it.
+func (h *history) dress() {
+	h.pair()
+	var all []recital
+	var versions []*version
+	for _, r := range h.world.rows {
+		for i := range r.versions {
+			all = append(all, recital{r, h.dialect.row(r, i, len(all))})
+			versions = append(versions, &r.versions[i])
+		}
+	}
+	records := h.read(all)
+	clear(h.world.byID)
+	for n, v := range versions {
+		rec := records[n]
+		v.record, v.terminal = rec, rec.Terminal
+		h.raw[[2]string{rec.ID, rec.Print}] = string(all[n].raw)
+	}
+	for _, r := range h.world.rows {
+		r.rankAlike()
+		h.world.byID[r.versions[0].record.ID] = r
+	}
+}
+
+// pair makes a row that cannot be read one that is mended later, at most once:
+// without a rank only its print tells the version that cannot be read from
+// news, and the ledger knows the prints of two.
+func (h *history) pair() {
+	for _, r := range h.world.rows {
+		if !slices.ContainsFunc(r.versions, func(v version) bool { return v.poison == undecodable }) {
+			continue
+		}
+		r.versions = r.versions[:min(2, len(r.versions))]
+		for i := range r.versions {
+			r.versions[i].poison = healthy
+		}
+		r.versions[0].poison = undecodable
+	}
+}
+
+// rankAlike gives versions without a rank that of a neighbour, from which only
+// its print tells it.
+func (r *row) rankAlike() {
+	for i := range r.versions {
+		v := &r.versions[i]
+		v.rank = v.record.Rank
+		if v.rank != sources.UnknownRank {
+			continue
+		}
+		for _, o := range r.versions {
+			if o.record.Rank != sources.UnknownRank {
+				v.rank = o.record.Rank
+			}
+		}
+	}
+}
+
+// read returns what the real source makes of each row.
+func (h *history) read(all []recital) map[int]sources.Record {
+	records := map[int]sources.Record{}
+	for len(all) > 0 {
+		n := min(len(all), 400)
+		h.readSome(all[:n], records)
+		all = all[n:]
+	}
+	return records
+}
+
+func (h *history) readSome(part []recital, records map[int]sources.Record) {
+	w := sources.Span{From: part[0].row.created, To: part[0].row.created}
+	for _, v := range part {
+		if v.row.created.Before(w.From) {
+			w.From = v.row.created
+		}
+		if v.row.created.After(w.To) {
+			w.To = v.row.created
+		}
+	}
+	src := h.dialect.connect(transport(func(req *http.Request) (*http.Response, error) {
+		a := h.dialect.recite(req, part)
+		a.head(h.began)
+		return a.response(req, nil), nil
+	}))
+	for chunk, err := range src.Scan(context.Background(), h.dialect.stream(), w) {
+		if _, gap := errors.AsType[*sources.GapError](err); err != nil && !gap {
+			panic(fmt.Sprintf("the rows of a history cannot be read: %v", err))
+		}
+		for _, rec := range chunk.Records {
+			records[number(rec.Raw)] = rec
+		}
+	}
+}
+
+// transport is a function that answers requests.
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// numbered begins a row; its field n tells it from all other versions.
+func numbered(n int) []byte { return fmt.Appendf(nil, `{"n":%d`, n) }
+
+// number reads what numbered wrote.
+func number(raw []byte) int {
+	_, rest, _ := bytes.Cut(raw, []byte(`"n":`))
+	digits, _, _ := bytes.Cut(rest, []byte(","))
+	n, err := strconv.Atoi(string(digits))
+	if err != nil {
+		panic(fmt.Sprintf("a row without number: %s", raw))
+	}
+	return n
+}
