@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -97,7 +98,7 @@ var verdict = regexp.MustCompile(`history (\d+), seed (\d+): [^:]*: (invariant \
 
 // A guard whose text is gone would be tested no more.
 func TestGuardTexts(t *testing.T) {
-	for _, g := range guards {
+	for _, g := range slices.Concat(guards, sourceGuards) {
 		if _, err := g.apply("../.."); err != nil {
 			t.Error(err)
 		}
@@ -136,7 +137,7 @@ func TestGuards(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := "| without | fails | histories |\n|---|---|---|\n"
-	for _, g := range guards {
+	for _, g := range slices.Concat(guards, sourceGuards) {
 		t.Run(g.name, func(t *testing.T) { table += g.check(t, root) })
 	}
 	t.Log("\n" + table)

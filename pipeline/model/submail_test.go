@@ -186,7 +186,7 @@ func (a *submailAPI) rows(s *remote, k ask, dates [2]string) *reply {
 	if clamped {
 		s.size = defaultPage
 	}
-	rows := s.source.answer(k.span, k.offset)
+	rows := s.answer(k.span, k.offset)
 	if clamped && (k.offset > 0 || len(rows) > k.rows || len(rows) == defaultPage) {
 		h.counts[answerClamped]++
 	}

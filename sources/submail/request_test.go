@@ -229,6 +229,25 @@ func TestNow(t *testing.T) {
 	}
 }
 
+// TestNowThrottled has an answer that tells the time and asks to wait: the
+// pipeline learns of the wait, and of the time when it asks again.
+func TestNowThrottled(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "9")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}))
+	t.Cleanup(srv.Close)
+	s := newSource(t, settings(srv.URL, srv.URL))
+	if after, ok := fault.RetryAfter(second(s.Now(t.Context()))); !ok || after != 9*time.Second {
+		t.Errorf("got throttled %v for %v, want it for 9 s", ok, after)
+	}
+	if _, err := s.Now(t.Context()); err != nil {
+		t.Errorf("got %v, want the time of the answer", err)
+	}
+}
+
+func second(_ time.Time, err error) error { return err }
+
 func TestStatuses(t *testing.T) {
 	for status, want := range map[int]string{404: "check OTP_BASE_URL", 403: "403", 429: "429"} {
 		calls := 0
