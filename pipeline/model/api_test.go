@@ -107,10 +107,10 @@ func (p *plan) speakEkuaibao(r *rand.Rand) {
 	if p.limit > 0 && sometimes(r, 0.3) {
 		p.wire.raised = upTo(r, p.active)
 	}
-	if sometimes(r, 0.3) {
+	if sometimes(r, 0.4) {
 		p.wire.token = 0.05
 	}
-	p.wire.expelled = sometimes(r, 0.2)
+	p.wire.expelled = sometimes(r, 0.4)
 	p.descends = sometimes(r, 0.5) // a cap cuts the oldest rows
 }
 
@@ -132,7 +132,10 @@ func (p *plan) speakSubmail(r *rand.Rand) {
 		p.wire.clamp = pick(r, 0.05, 0.3)
 	}
 	p.wire.backup = sometimes(r, 0.3)
-	p.wire.signed = p.slowest <= time.Second && sometimes(r, 0.5)
+	p.wire.signed = p.slowest <= time.Second && sometimes(r, 0.8)
+	if p.wire.signed && sometimes(r, 0.3) {
+		p.steps = append(p.steps, step{at: upTo(r, p.active), by: between(r, -10*time.Minute, 10*time.Minute)})
+	}
 }
 
 // zones are those of the local times that SUBMAIL shows; the first three change their clocks.

@@ -166,8 +166,8 @@ func (h *history) latency() time.Duration {
 	return 1 + upTo(h.rand, h.plan.slowest/2)
 }
 
-func (h *history) serve(r *row, v int) {
-	r.versions[v].served = true
+func (h *history) serve(p *process, r *row, v int) {
+	r.versions[v].served, r.versions[v].reader = true, p
 	if v < r.last {
 		h.counts[staleDropped]++
 	}
@@ -294,10 +294,27 @@ func (p *process) wait(d time.Duration) bool {
 	case <-t.C:
 		return false
 	}
-	if p.stop.how == graceful || p.expelled {
+	switch {
+	case p.expelled:
+		p.giveUp()
+	case p.stop.how == graceful:
 		<-p.done
 	}
 	return true
+}
+
+// giveUp waits for a process whose source must have given up.
+func (p *process) giveUp() {
+	t := time.NewTimer(time.Hour)
+	defer t.Stop()
+	select {
+	case <-p.done:
+	case <-t.C:
+		p.h.mu.Lock()
+		defer p.h.mu.Unlock()
+		p.h.violated(8, "reading goes on after a row of another company")
+		p.cancel()
+	}
 }
 
 func (p *process) stopped() bool {

@@ -172,7 +172,7 @@ func (s *remote) date(own bool) time.Time {
 	}
 	if s.lied = !s.lied && !s.told.IsZero() && !s.h.calm() && sometimes(s.h.more, s.h.plan.rates.wrong); s.lied {
 		s.h.counts[clockWrong]++
-		return now.Add(2*time.Minute + upTo(s.h.more, 4*s.h.plan.active))
+		return s.h.world.latest(time.Now()).Add(2*time.Minute + upTo(s.h.more, 4*s.h.plan.active))
 	}
 	s.told = now
 	return now

@@ -153,7 +153,7 @@ func (s *source) twin(r sources.Record) sources.Record {
 		return r
 	}
 	s.h.counts[rowTwiceOlder]++
-	s.h.serve(row, v)
+	s.h.serve(s.p, row, v)
 	return row.versions[v].record
 }
 
@@ -274,7 +274,7 @@ func (s *source) answer(w sources.Span, offset int) []sources.Record {
 			break
 		}
 		list = append(list, r.versions[v].record)
-		h.serve(r, v)
+		h.serve(s.p, r, v)
 		if h.plan.paged && len(list) == s.size {
 			h.counts[pageFull]++
 			if h.plan.descends {

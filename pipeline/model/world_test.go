@@ -40,6 +40,7 @@ type version struct {
 	poison   poison
 	record   sources.Record
 	served   bool
+	reader   *process // the latest that it was served to
 	taken    bool // published or a dead letter, and the state says so
 	durable  bool // published or a dead letter
 }
@@ -77,13 +78,17 @@ func (r *row) reached(t time.Time) int {
 
 // ordered returns old, or the first version after it that can be told from
 // news: of two versions of one rank the older is not brought back after
-// current when it was never published.
+// current when it was never published, unless a crash lost that the newer was.
 func (r *row) ordered(old, current int) int {
-	for old < current && r.versions[old].rank == r.versions[old+1].rank && !r.versions[old].taken {
+	for old < current && r.versions[old].rank == r.versions[old+1].rank && !r.versions[old].taken && !r.versions[old+1].lost() {
 		old++
 	}
 	return old
 }
+
+// lost reports whether v was published by a process that could not save it,
+// and no other has read it.
+func (v *version) lost() bool { return v.durable && !v.taken && v.reader.dead }
 
 // world is the provider: its rows and its clock.
 type world struct {
