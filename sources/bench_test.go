@@ -233,7 +233,7 @@ func (l *ledger) take(ctx context.Context, c sources.Chunk, w sources.Span) erro
 		return err
 	}
 	for _, r := range c.Records {
-		if _, _, err := batch.Admit(ctx, r, w); err != nil {
+		if _, err := batch.Admit(ctx, r, w); err != nil {
 			return err
 		}
 	}

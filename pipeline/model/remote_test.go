@@ -9,8 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/time/rate"
-
+	"connector/internal/budget"
 	"connector/schema"
 	"connector/sources"
 	"connector/sources/httpx"
@@ -18,7 +17,7 @@ import (
 
 var (
 	errLine  = errors.New("connection reset")
-	noLimits = rate.NewLimiter(rate.Inf, 1)
+	noLimits = budget.New(0)
 )
 
 // remote is a provider that speaks HTTP as one process sees it: the real
@@ -47,7 +46,7 @@ func (h *history) open(p *process) sources.Source {
 
 // options are those of a source that sends its requests to t.
 func options(t http.RoundTripper) httpx.Options {
-	return httpx.Options{Transport: t, Limiter: noLimits}
+	return httpx.Options{Transport: t, Budget: noLimits}
 }
 
 // Now asks the real source, which must not be ahead of the provider.

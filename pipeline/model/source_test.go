@@ -42,7 +42,7 @@ type source struct {
 func (*source) Owner() string { return "company" }
 
 func (s *source) Streams() []sources.Stream {
-	return []sources.Stream{{Name: streamName, Tick: s.h.plan.tick, MaxWindow: s.h.plan.window}}
+	return []sources.Stream{{Name: streamName, Tick: s.h.plan.tick, MaxWindow: s.h.plan.window, Leaves: !s.h.plan.paged, Channel: schema.SMS}}
 }
 
 func (s *source) Now(ctx context.Context) (time.Time, error) {

@@ -55,6 +55,9 @@ func (t *truth) store(m schema.Message, dead bool) {
 		known = t.dead
 	}
 	p, ok := known[m.ID]
+	if !ok && t.leaves(m) {
+		return
+	}
 	if !ok {
 		t.h.violated(8, "message of record %s is of no version, or of a healthy row (dead letter: %v)", m.RecordID, dead)
 		return
@@ -104,6 +107,7 @@ func (t *truth) order(c sinks.Commit) {
 	for _, m := range c.Events {
 		p := t.events[m.ID]
 		if p.row == nil {
+			t.gone(m)
 			continue
 		}
 		if p.v <= p.row.last {

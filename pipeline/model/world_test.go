@@ -41,8 +41,8 @@ type version struct {
 	record   sources.Record
 	served   bool
 	reader   *process // the latest that it was served to
-	taken    bool // published or a dead letter, and the state says so
-	durable  bool // published or a dead letter
+	taken    bool     // published or a dead letter, and the state says so
+	durable  bool     // published or a dead letter
 }
 
 // row is one row of the provider and what became of it.
@@ -55,6 +55,7 @@ type row struct {
 	versions []version
 
 	doubtful bool // has been in a gap
+	told     bool // reported as left
 	last     int  // index of the latest version taken, -1 for none
 	revision int  // of the latest event that the state remembers
 }
