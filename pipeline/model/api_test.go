@@ -129,7 +129,7 @@ func (p *plan) speakSubmail(r *rand.Rand) {
 		p.wire.cached = pick(r, 0.05, 0.2)
 	}
 	if sometimes(r, 0.4) {
-		p.wire.clamp = pick(r, 0.05, 0.3)
+		p.wire.clamp, p.crowd = pick(r, 0.05, 0.3), defaultPage/2
 	}
 	p.wire.backup = sometimes(r, 0.3)
 	p.wire.signed = p.slowest <= time.Second && sometimes(r, 0.8)

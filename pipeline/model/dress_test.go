@@ -31,6 +31,9 @@ func (h *history) dress() {
 		}
 	}
 	records := h.read(all)
+	if h.err != nil {
+		return
+	}
 	clear(h.world.byID)
 	for n, v := range versions {
 		rec := records[n]
@@ -104,7 +107,8 @@ func (h *history) readSome(part []recital, records map[int]sources.Record) {
 	}))
 	for chunk, err := range src.Scan(context.Background(), h.dialect.stream(), w) {
 		if _, gap := errors.AsType[*sources.GapError](err); err != nil && !gap {
-			panic(fmt.Sprintf("the rows of a history cannot be read: %v", err))
+			h.violated(1, "the rows of a history cannot be read: %v", err)
+			return
 		}
 		for _, rec := range chunk.Records {
 			records[number(rec.Raw)] = rec

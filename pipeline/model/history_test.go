@@ -65,7 +65,9 @@ func (h *history) run() {
 	h.began = time.Now()
 	h.tracef("%+v", h.plan)
 	h.world = drawWorld(h.rand, &h.plan, h.began)
-	h.translate()
+	if h.translate(); h.err != nil {
+		return
+	}
 	h.truth = newTruth(h)
 	h.broker = &broker{h: h, state: map[string][]byte{}}
 	h.stream = h.open(nil).Streams()[0]

@@ -73,6 +73,7 @@ type plan struct {
 
 	groups   int           // of rows, more or less
 	spread   bool          // not all large ones are ties
+	crowd    int           // more rows of a large one
 	backlog  time.Duration // rows older than the first process
 	active   time.Duration // rows appear and change, faults happen
 	skew     time.Duration // provider's clock less ours, at the start

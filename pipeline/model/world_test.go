@@ -141,7 +141,7 @@ func drawWorld(r *rand.Rand, p *plan, began time.Time) *world {
 			size = 1 + r.IntN(6)
 		}
 		if p.page > 0 && sometimes(r, 0.12) {
-			size = p.page + r.IntN(2*p.page)
+			size = p.page + r.IntN(2*p.page+p.crowd)
 		}
 		tie := sometimes(r, 0.5) || size > 6 && !p.spread
 		for range size {
