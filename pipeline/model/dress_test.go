@@ -31,6 +31,9 @@ func (h *history) dress() {
 		}
 	}
 	records := h.read(all)
+	if h.err == nil && len(records) < len(all) {
+		h.violated(1, "of %d rows of a history %d can be read", len(all), len(records))
+	}
 	if h.err != nil {
 		return
 	}
@@ -83,7 +86,7 @@ func (r *row) rankAlike() {
 func (h *history) read(all []recital) map[int]sources.Record {
 	records := map[int]sources.Record{}
 	for len(all) > 0 {
-		n := min(len(all), 400)
+		n := min(len(all), defaultPage-1) // a page of 50 is not a whole answer
 		h.readSome(all[:n], records)
 		all = all[n:]
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -168,7 +169,7 @@ func (e *ekuaibaoAPI) answer(s *remote, req *http.Request) *reply {
 	}
 	if cut >= 0 {
 		a.cut, a.stalls = 1+cut, sometimes(h.wire, 0.2)
-	} else if len(rows) > 0 {
+	} else if span.To.After(span.From) && slices.ContainsFunc(rows, func(r sources.Record) bool { return r.Fault == nil }) {
 		a.whole = func() { s.pinned = true }
 	}
 	return a.end("]}")

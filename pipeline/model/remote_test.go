@@ -30,7 +30,7 @@ type remote struct {
 	issued   time.Time
 	revoked  map[string]bool
 	repeated bool // the latest whole answer came from the cache
-	pinned   bool // an answer with a row came whole
+	pinned   bool // the source knows its company
 }
 
 // open returns the source of a process.
