@@ -150,8 +150,8 @@ func (e *ekuaibaoAPI) answer(s *remote, req *http.Request) *reply {
 		return ok(`{"items":[`, foreign(span.From, "flow", "theirs"), "]}")
 	}
 	rows, cut := s.jumble(s.answer(span, 0))
-	if most := s.limit(); most > 0 && len(rows) > most {
-		rows, cut = rows[:most], min(cut, most-1)
+	if s.limit > 0 && len(rows) > s.limit {
+		rows, cut = rows[:s.limit], min(cut, s.limit-1)
 	}
 	a := ok(`{"items":[`)
 	for _, r := range rows {

@@ -85,6 +85,10 @@ func (s *remote) ready() error {
 
 func (s *remote) Scan(ctx context.Context, _ sources.Stream, w sources.Span) iter.Seq2[sources.Chunk, error] {
 	s.begin(w)
+	s.limit = s.h.plan.limit // as it is during this scan
+	if at := s.h.plan.wire.raised; at > 0 && time.Since(s.h.began) > at {
+		s.limit *= 2
+	}
 	return s.inner.Scan(ctx, s.h.dialect.stream(), w)
 }
 

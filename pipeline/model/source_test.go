@@ -33,6 +33,7 @@ type source struct {
 	held    time.Time // no request before, by our clock
 	scanned int       // windows since the latest Now
 	size    int       // rows a page
+	limit   int       // the hidden cap, or 0
 
 	told, toldAt time.Time // the latest answer of Now, and when it came, by our clock
 	lied         bool      // it was wrong
@@ -269,7 +270,7 @@ func (s *source) answer(w sources.Span, offset int) []sources.Record {
 			skip--
 			continue
 		}
-		if most := s.limit(); most > 0 && len(list) == most {
+		if s.limit > 0 && len(list) == s.limit {
 			h.counts[answerCapped]++
 			break
 		}
@@ -284,14 +285,6 @@ func (s *source) answer(w sources.Span, offset int) []sources.Record {
 		}
 	}
 	return list
-}
-
-// limit is the hidden cap, or 0.
-func (s *source) limit() int {
-	if at := s.h.plan.wire.raised; at > 0 && time.Since(s.h.began) > at {
-		return 2 * s.h.plan.limit
-	}
-	return s.h.plan.limit
 }
 
 // show returns the version of r in an answer as of an earlier time.
