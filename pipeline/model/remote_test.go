@@ -140,8 +140,8 @@ func (s *remote) RoundTrip(req *http.Request) (*http.Response, error) {
 	if a == nil {
 		a = h.dialect.answer(s, req)
 	}
-	a.head(s.date(a.own))
-	h.tracef("%s %s: %d, %d parts, cut %d", req.URL.Path, h.at(time.Now()), a.status, len(a.parts), a.cut)
+	a.head(s.date(a))
+	h.tracef("%s %s: %d, %d parts, cut %d, %s", req.URL.Path, h.at(time.Now()), a.status, len(a.parts), a.cut, a.header.Get("Date"))
 	if err := h.pause(req.Context(), h.latency()); err != nil {
 		return nil, err
 	}
@@ -168,10 +168,13 @@ func (a *reply) response(req *http.Request, p *process) *http.Response {
 
 // date returns what the header of an answer says: the provider's time, once in
 // a while one far ahead, as tell does, or that of a gateway.
-func (s *remote) date(own bool) time.Time {
+func (s *remote) date(a *reply) time.Time {
 	now := s.h.world.clock(time.Now())
-	if !own {
+	switch {
+	case !a.own:
 		return now.Add(s.h.plan.wire.gateway)
+	case a.cut >= 0: // a short one tells nothing
+		return now
 	}
 	if s.lied = !s.lied && !s.told.IsZero() && !s.h.calm() && sometimes(s.h.more, s.h.plan.rates.wrong); s.lied {
 		s.h.counts[clockWrong]++
