@@ -92,6 +92,48 @@ func TestAbsentWho(t *testing.T) {
 	}
 }
 
+// TestReturned reads a record that left and shows up again.
+func TestReturned(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		again []sources.Record
+		want  []checkpoint.Version
+	}{
+		{
+			name:  "the same, then older ones",
+			again: []sources.Record{rec("a", 60, 2, "q", false), rec("a", 60, 2, "q", false), rec("a", 60, 2, "p", false), rec("a", 60, 1, "p", false)},
+			want:  []checkpoint.Version{{Revision: 4, Fresh: true, Returned: true}, {}, {}, {}},
+		},
+		{name: "older ones", again: []sources.Record{rec("a", 60, 2, "p", false), rec("a", 60, 1, "q", false)}, want: []checkpoint.Version{{}, {}}},
+		{
+			name: "changed", again: []sources.Record{rec("a", 60, 3, "r", true), rec("a", 60, 2, "q", false)},
+			want: []checkpoint.Version{{Revision: 4, Fresh: true}, {}},
+		},
+	} {
+		d := newDisk()
+		d.stream.Leaves = true
+		l := d.ledger(t)
+		for _, r := range []sources.Record{rec("a", 60, 2, "p", false), rec("a", 60, 2, "q", false)} {
+			b := l.Begin()
+			admit(t, b, r, span(0, 3600))
+			b.Cover(span(0, 3600), t0.Add(24*time.Hour), 0)
+			d.commit(t, b)
+		}
+		lacking(t, d, l, span(0, 3600), time.Hour)
+		if got := lacking(t, d, l, span(0, 3600), 2*time.Hour); len(got) != 1 {
+			t.Errorf("left: got %q", got)
+		}
+		for i, r := range tt.again {
+			l = d.ledger(t)
+			b := l.Begin()
+			if got, err := b.Admit(t.Context(), r, span(0, 3600)); err != nil || got != tt.want[i] {
+				t.Errorf("%s, reading %d: got %+v, %v, want %+v", tt.name, i, got, err, tt.want[i])
+			}
+			d.commit(t, b)
+		}
+	}
+}
+
 // TestNamedWhenReadAgain reads one of two records again that were kept without
 // names.
 func TestNamedWhenReadAgain(t *testing.T) {

@@ -131,6 +131,9 @@ func TestSecondEncoding(t *testing.T) {
 			admit(t, b, rec(fmt.Sprint("new", n), n%6*3600+n, 1, "p", false), span(0, 6*3600))
 			d.commit(t, b)
 			l = d.ledger(t)
+			if records, _ := l.Records(t0, span(0, 6*3600).To); records != 39+n+1 {
+				t.Errorf("after %d commits: got %d records, want %d", n+1, records, 39+n+1)
+			}
 		}
 		b := l.Begin()
 		for i := range 40 {

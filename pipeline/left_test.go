@@ -160,10 +160,36 @@ func TestManyLeave(t *testing.T) {
 	}
 }
 
+// TestGapHidesNobody proves nothing of the time of a row that is not shown.
+func TestGapHidesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gap, from := sources.Span{From: at(-2 * time.Hour), To: at(-110 * time.Minute)}, at(10*time.Minute)
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {
+			{id: "before", created: at(-121 * time.Minute), away: []time.Time{at(20 * time.Minute)}}, {id: "in the gap", created: at(-119 * time.Minute)},
+		}}}
+		p.gap = func() *sources.Span {
+			if time.Now().Before(from) {
+				return nil
+			}
+			return &gap
+		}
+		sink := &memory{}
+		if err := runFor(t, leaving(p, sink), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := told(t, sink), []string{"before 1", "in the gap 1", "before 2 left"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
 // TestNotLeft reads answers in which a row is absent for another reason.
 func TestNotLeft(t *testing.T) {
 	for name, spoil := range map[string]func(list []sources.Record, w sources.Span) []sources.Record{
 		"a row of another window is shown": func(list []sources.Record, _ sources.Span) []sources.Record {
+			if time.Now().After(time.Date(2000, 1, 1, 0, 5, 0, 0, time.UTC)) { // it is remembered
+				return list
+			}
 			return append(list, sources.Record{ID: "moved", Created: time.Date(1999, 12, 31, 8, 0, 0, 0, time.UTC), Print: "1", Terminal: true, Raw: []byte(`{}`)})
 		},
 		"a row without an id is shown": func(list []sources.Record, w sources.Span) []sources.Record {
