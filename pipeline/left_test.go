@@ -163,9 +163,9 @@ func TestManyLeave(t *testing.T) {
 // TestGapHidesNobody proves nothing of the time of a row that is not shown.
 func TestGapHidesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gap, from := sources.Span{From: at(-2 * time.Hour), To: at(-110 * time.Minute)}, at(10*time.Minute)
+		gap, from := sources.Span{From: at(-117 * time.Minute), To: at(-110 * time.Minute)}, at(10*time.Minute)
 		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {
-			{id: "before", created: at(-121 * time.Minute), away: []time.Time{at(20 * time.Minute)}}, {id: "in the gap", created: at(-119 * time.Minute)},
+			{id: "before", created: at(-118 * time.Minute), away: []time.Time{at(20 * time.Minute)}}, {id: "in the gap", created: at(-115 * time.Minute)},
 		}}}
 		p.gap = func() *sources.Span {
 			if time.Now().Before(from) {

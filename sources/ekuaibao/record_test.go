@@ -246,3 +246,13 @@ func FuzzRecord(f *testing.F) {
 		}
 	})
 }
+
+// A row without createTime is dated by a time that changes with it.
+func TestMoves(t *testing.T) {
+	s := answers(t, text(`{"items":[]}`))
+	for raw, want := range map[string]bool{`{"id":"1","createTime":1,"updateTime":2}`: false, `{"id":"1","updateTime":2}`: true} {
+		if r, _ := s.decode(jsonrows.Row{Raw: []byte(raw), Size: int64(len(raw))}); r.Moves != want || r.Fault != nil {
+			t.Errorf("%s: got moves %v, %v, want %v", raw, r.Moves, r.Fault, want)
+		}
+	}
+}
