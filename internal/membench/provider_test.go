@@ -66,9 +66,9 @@ func (p provider) serve(b *testing.B, h history) *simulator {
 	return s
 }
 
-// items writes the rows [lo, hi) between commas, until the reader is gone.
-// Before the filling of a row stands what start appends.
-func (h history) items(w io.Writer, lo, hi int, start func(to []byte, i int) []byte) {
+// items writes the rows [lo, hi) between commas, until the reader is gone, and
+// returns their number. Before the filling of a row stands what start appends.
+func (h history) items(w io.Writer, lo, hi int, start func(to []byte, i int) []byte) (rows int) {
 	var row []byte
 	for i := lo; i < hi; i++ {
 		row = row[:0]
@@ -76,11 +76,12 @@ func (h history) items(w io.Writer, lo, hi int, start func(to []byte, i int) []b
 			row = append(row, ',')
 		}
 		if _, err := w.Write(start(row, i)); err != nil {
-			return
+			return i - lo
 		}
 		fill(w, h.filling)
 		_, _ = io.WriteString(w, `"}`)
 	}
+	return hi - lo
 }
 
 // fill writes n bytes of text.
@@ -103,7 +104,7 @@ var ekuaibao = provider{
 		}
 		lo, hi := h.span(millis("startDate"), millis("endDate"), time.Millisecond)
 		_, _ = io.WriteString(w, `{"items":[`)
-		h.items(w, lo, hi, func(to []byte, i int) []byte {
+		rows := h.items(w, lo, hi, func(to []byte, i int) []byte {
 			to = append(to, `{"messageType":"flow","corporationId":"Uq08cj71400000","version":1,"active":true,"state":"`...)
 			to = append(append(to, state...), `","id":"HMo`...)
 			to = append(strconv.AppendInt(to, int64(1e10+i), 10), `","createTime":`...)
@@ -112,7 +113,7 @@ var ekuaibao = provider{
 			return append(strconv.AppendInt(to, at, 10), `,"request":"`...)
 		})
 		_, _ = io.WriteString(w, "]}")
-		return hi - lo
+		return rows
 	},
 	settings: []string{
 		"CONNECTOR_SOURCES=hq=ekuaibao", "HQ_ACCESS_TOKEN=any", "HQ_MESSAGE_TYPES=flow", "HQ_RATE=1000", "HQ_LAG=1s", "HQ_LATENESS=12h",
@@ -135,14 +136,14 @@ var submail = provider{
 		lo := min(from+number(r, "offset")*number(r, "rows"), hi)
 		to := min(lo+number(r, "rows"), hi)
 		_, _ = fmt.Fprintf(w, `{"status":"success","appid":"1","count":%d,"start_row":%d,"end_row":%d,"results":[`, hi-from, lo-from+1, to-from)
-		h.items(w, lo, to, func(to []byte, i int) []byte {
+		rows := h.items(w, lo, to, func(to []byte, i int) []byte {
 			to = append(to, `{"project":"Gy1CR1","recipient":"13800000000","credit":1,"result_status":"`...)
 			to = append(append(to, status...), `","sendID":"7ac69ff98e48c9b3b0f49a`...)
 			to = append(strconv.AppendInt(to, int64(1e9+i), 10), `","send_date":"`...)
 			return append(h.created(i).UTC().AppendFormat(to, time.DateTime), `","message":"`...)
 		})
 		_, _ = io.WriteString(w, "]}")
-		return to - lo
+		return rows
 	},
 	settings: []string{
 		"CONNECTOR_SOURCES=hq=submail", "HQ_APP_ID=1", "HQ_APP_KEY=any", "HQ_SIGN_TYPE=normal", "HQ_TIME_ZONE=UTC",
