@@ -62,7 +62,7 @@ func openError(path string, err error) error {
 
 // Load implements [checkpoint.Store].
 func (s *Store) Load(ctx context.Context, yield func(checkpoint.Entry) error) error {
-	return s.db.View(func(tx *bolt.Tx) error {
+	err := s.db.View(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucket).Cursor()
 		for k, v := c.First(); k != nil; k, v = c.Next() {
 			if err := ctx.Err(); err != nil {
@@ -77,6 +77,7 @@ func (s *Store) Load(ctx context.Context, yield func(checkpoint.Entry) error) er
 		}
 		return nil
 	})
+	return errors.Join(err, release(s.db))
 }
 
 // Get implements [checkpoint.Store].
@@ -89,7 +90,7 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 		value = bytes.Clone(tx.Bucket(bucket).Get([]byte(key)))
 		return nil
 	})
-	if err != nil {
+	if err = errors.Join(err, release(s.db)); err != nil {
 		return nil, fmt.Errorf("reading checkpoint %s: %w", s.db.Path(), err)
 	}
 	return value, nil
@@ -109,7 +110,7 @@ func (s *Store) Save(ctx context.Context, entries []checkpoint.Entry) error {
 		}
 		return nil
 	})
-	if err != nil {
+	if err = errors.Join(err, release(s.db)); err != nil {
 		return fmt.Errorf("writing checkpoint %s: %w", s.db.Path(), err)
 	}
 	return nil
