@@ -24,14 +24,17 @@ type batch struct {
 	events  []schema.Message
 	records []sources.Record // those of events, in the same order
 	dead    []schema.Message
+
+	rows     int  // that were read
+	backfill bool // of what is marked for it
 }
 
 // admit asks the ledger which records are new and turns them into events, or
 // into dead letters when they never can be (invariant 8). Rows of the ticks
 // next to w belong to it, because requests reach a tick further, unless those are
 // given up.
-func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.Span) (*batch, error) {
-	b := &batch{runner: r, ledger: r.ledger.Begin()}
+func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.Span, t turn) (*batch, error) {
+	b := &batch{runner: r, ledger: r.ledger.Begin(), rows: len(records), backfill: t.backfill}
 	if err := r.own(b); err != nil {
 		return nil, err
 	}
@@ -196,6 +199,15 @@ func followed(records []sources.Record, i int, refused map[int]error) bool {
 		}
 	}
 	return false
+}
+
+// done counts what became durable, and tells the ledger.
+func (b *batch) done() {
+	b.runner.metrics.events.Add(float64(len(b.events)))
+	if b.backfill {
+		b.runner.status.count(b)
+	}
+	b.ledger.Apply()
 }
 
 // commit is the sink's view of the batch.

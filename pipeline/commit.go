@@ -84,8 +84,7 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 		switch {
 		case err == nil:
 			c.metrics.commit.Observe(time.Since(began).Seconds())
-			b.runner.metrics.events.Add(float64(len(b.events)))
-			b.ledger.Apply()
+			b.done()
 			return nil
 		case isRejected && b.replace(rejected):
 			if commit, err = b.commit(ctx); err != nil {

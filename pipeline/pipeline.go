@@ -42,6 +42,7 @@ type Options struct {
 	Sink     sinks.Sink
 	Start    func(now time.Time) time.Time // where a stream without state begins, given the provider's now
 	Once     bool                          // read up to the provider's now at the start, then end
+	Backfill *Backfill                     // read a past range, then end; nil: none
 	Log      *slog.Logger
 	Metrics  *Metrics
 
@@ -65,11 +66,15 @@ func New(opts Options) *Pipeline {
 		}
 		for _, s := range a.Source.Streams() {
 			from := schema.Source{System: a.System, Account: a.Name, Stream: s.Name}
+			markOnly := opts.Backfill != nil && opts.Backfill.MarkOnly
+			if markOnly && !opts.Backfill.chooses(from) {
+				continue
+			}
 			p.runners = append(p.runners, &runner{
 				account: a, stream: s, from: from, shared: account, start: opts.Start, once: opts.Once,
 				log:     opts.Log.With("account", a.Name, "stream", s.Name),
 				metrics: opts.Metrics.stream(from), status: &status{patience: patience + time.Duration(len(a.Source.Streams())*patientRequests)*a.Budget.Every()},
-				retry: newRetry(), prefix: checkpoint.Prefix(a.Name, s), want: nothing,
+				retry: newRetry(), prefix: checkpoint.Prefix(a.Name, s), want: opts.Backfill.span(from, s.Tick), markOnly: markOnly,
 			})
 		}
 	}
@@ -77,7 +82,8 @@ func New(opts Options) *Pipeline {
 }
 
 // Run reads until ctx ends, which is not an error; with Once, until every
-// stream has read up to its provider's now. A stream that meets a fatal error
+// stream has read up to its provider's now; with Backfill, until every chosen
+// stream has read what it marked. A stream that meets a fatal error
 // stops and the others go on; Run returns the errors once none is left, or at
 // once when the sink fails fatally.
 func (p *Pipeline) Run(ctx context.Context) error {
@@ -103,6 +109,7 @@ func (p *Pipeline) runAll(ctx context.Context, shared *committer) error {
 	defer cancel()
 	var group sync.WaitGroup
 	errs := make([]error, len(p.runners))
+	p.awaitBackfill(cancel)
 	for i, r := range p.runners {
 		r.commits = shared
 		if r.ledger != nil {
@@ -111,6 +118,7 @@ func (p *Pipeline) runAll(ctx context.Context, shared *committer) error {
 		group.Go(func() {
 			errs[i] = r.run(ctx)
 			r.status.end(errs[i])
+			r.filled()
 			if isSinkFailure(errs[i]) {
 				cancel()
 			}

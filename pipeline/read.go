@@ -26,6 +26,9 @@ func (r *runner) read(ctx context.Context, w sources.Span, t turn) (reached time
 		if err := r.skip(ctx, gap); err != nil {
 			return reached, err
 		}
+		if t.backfill {
+			r.status.countGap()
+		}
 		reached = gap.Span.To
 		w.From = reached.Add(r.stream.Tick)
 	}
@@ -40,7 +43,11 @@ func (r *runner) skip(ctx context.Context, gap *sources.GapError) error {
 		return nil
 	}
 	r.log.Error("gap: the provider may hold rows that it does not show; tried again until it is given up", "from", gap.Span.From, "to", gap.Span.To, "reason", gap.Reason)
-	return r.commits.commit(ctx, b)
+	if err := r.commits.commit(ctx, b); err != nil {
+		return err
+	}
+	r.show()
+	return nil
 }
 
 // scan moves the records of one window, chunk by chunk, and returns up to where
@@ -55,7 +62,7 @@ func (r *runner) scan(ctx context.Context, w sources.Span, t turn) (proven time.
 		if err != nil {
 			return proven, fmt.Errorf("reading %s of stream %s: %w", w, r.stream.Name, err)
 		}
-		if err := r.publish(ctx, chunk, w, t.now); err != nil {
+		if err := r.publish(ctx, chunk, w, t); err != nil {
 			return proven, err
 		}
 		r.show()
@@ -89,10 +96,10 @@ func length(list []sources.Span) (sum time.Duration) {
 // publish admits what is new in a chunk and commits it, in as many commits as
 // the sink's limit asks for. With the last one coverage follows (invariants 3,
 // 4 and 5), and what is given up is forgotten.
-func (r *runner) publish(ctx context.Context, chunk sources.Chunk, w sources.Span, now time.Time) error {
+func (r *runner) publish(ctx context.Context, chunk sources.Chunk, w sources.Span, t turn) error {
 	records, most := chunk.Records, r.commits.limits.MaxMessages
 	for most > 0 && len(records) > most {
-		b, err := r.admit(ctx, records[:most], w)
+		b, err := r.admit(ctx, records[:most], w, t)
 		if err != nil {
 			return err
 		}
@@ -101,17 +108,17 @@ func (r *runner) publish(ctx context.Context, chunk sources.Chunk, w sources.Spa
 		}
 		records = records[most:]
 	}
-	b, err := r.admit(ctx, records, w)
+	b, err := r.admit(ctx, records, w, t)
 	if err != nil {
 		return err
 	}
-	if b, err = r.sweep(ctx, b, chunk, now); err != nil {
+	if b, err = r.sweep(ctx, b, chunk, t.now); err != nil {
 		return err
 	}
-	b.ledger.Cover(chunk.Proven, now, r.account.Lateness)
-	b.ledger.Seal(r.horizon(now))
-	if saved := r.ledger.Savepoints(); len(saved) == 0 || now.Sub(saved[len(saved)-1]) >= saveEvery {
-		b.ledger.Save(now)
+	b.ledger.Cover(chunk.Proven, t.now, r.account.Lateness)
+	b.ledger.Seal(r.horizon(t.now))
+	if saved := r.ledger.Savepoints(); len(saved) == 0 || t.now.Sub(saved[len(saved)-1]) >= saveEvery {
+		b.ledger.Save(t.now)
 	}
 	return r.commits.commit(ctx, b)
 }

@@ -28,6 +28,7 @@ type status struct {
 	err      error     // of the latest reading
 	stopped  bool
 	read     Reading
+	filled   backfilled
 }
 
 // Reading says how far a stream was read, by the provider's time.
@@ -57,6 +58,7 @@ func (s *status) show(l *checkpoint.Ledger, silentSince time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.read = read
+	s.filled.left = length(l.In(checkpoint.Backfill))
 }
 
 // beat is a sign of life; the next one comes within patience after d.

@@ -25,6 +25,9 @@ type runner struct {
 	once    bool
 	want    sources.Span // to be marked for backfill
 
+	markOnly bool   // nothing is read
+	filled   func() // to be called when no marked range is left; may be called again
+
 	pages   *checkpoint.Pages
 	ledger  *checkpoint.Ledger // nil until the first reading of a new stream
 	clock   clock
@@ -118,6 +121,10 @@ func (r *runner) pass(ctx context.Context, due time.Time) error {
 	if err := r.begin(ctx, now); err != nil {
 		return err
 	}
+	if r.checkFilled(); r.markOnly {
+		return nil
+	}
+	defer r.checkFilled()
 	r.plan.begin(r, now)
 	live := r.turn(budget.Live, time.Now().Add(liveShare*r.account.Poll))
 	if _, err := r.read(ctx, r.plan.live, live); err != nil {
@@ -142,7 +149,7 @@ func (r *runner) begin(ctx context.Context, now time.Time) error {
 	if b.ledger.Configure(r.account.Digest) {
 		r.reopen(b, sources.Span{From: r.silentSince(), To: r.ledger.End()}, "the configuration changed")
 	}
-	wanted := b.ledger.Want(r.want)
+	wanted, first := b.ledger.Want(r.want), !r.want.Empty()
 	if err := r.commits.commit(ctx, b); err != nil {
 		return err
 	}
@@ -150,6 +157,9 @@ func (r *runner) begin(ctx context.Context, now time.Time) error {
 		r.log.Info("marked for backfill", "from", s.From, "to", s.To)
 	}
 	r.want = nothing
+	if r.show(); first {
+		r.status.mark()
+	}
 	return nil
 }
 
@@ -158,9 +168,10 @@ var nothing = sources.Span{From: time.Unix(1, 0), To: time.Unix(0, 0)}
 
 // turn is a stretch of reading.
 type turn struct {
-	class budget.Class
-	until time.Time // when it yields once it has proven something; zero: never
-	now   time.Time // the provider's
+	class    budget.Class
+	until    time.Time // when it yields once it has proven something; zero: never
+	now      time.Time // the provider's
+	backfill bool      // it reads what is marked for backfill
 }
 
 func (r *runner) turn(class budget.Class, until time.Time) turn {
@@ -200,6 +211,7 @@ func (r *runner) rest(ctx context.Context, t turn) error {
 			return nil
 		}
 		began := time.Now()
+		t.backfill = task.kind == backfill
 		reached, err := r.read(ctx, task.window, t)
 		if err != nil {
 			r.plan.done(task, task.window.To.Add(r.stream.Tick), time.Since(began))
