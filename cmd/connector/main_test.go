@@ -69,7 +69,12 @@ func listener(t *testing.T) net.Listener {
 // changes, and returns variables that lead to them.
 func simulators(t *testing.T, limit int) (*apisim.Ekuaibao, *apisim.Submail, []string) {
 	t.Helper()
-	p := apisim.Population{Seed: 7, Start: time.Now().Add(-10 * time.Minute), Every: time.Second, Limit: limit, Change: 0.3, MaxChange: 20 * time.Second}
+	return history(t, apisim.Population{Seed: 7, Start: time.Now().Add(-10 * time.Minute), Every: time.Second, Limit: limit, Change: 0.3, MaxChange: 20 * time.Second})
+}
+
+// history is simulators with the rows of a population.
+func history(t *testing.T, p apisim.Population) (*apisim.Ekuaibao, *apisim.Submail, []string) {
+	t.Helper()
 	e := apisim.NewEkuaibao(apisim.EkuaibaoConfig{Population: p})
 	s := apisim.NewSubmail(apisim.SubmailConfig{Population: p})
 	t.Cleanup(func() { _, _ = e.Close(), s.Close() })

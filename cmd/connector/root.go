@@ -19,10 +19,13 @@ const (
 	exitUsage  = 2 // wrong configuration or command line; nothing was started
 )
 
-// environment is what the program gets from outside.
+// environment is what a command line gets from outside.
 type environment struct {
 	vars           []string // as os.Environ returns them
 	stdout, stderr io.Writer
+
+	log    *slog.Logger // nil until the configuration is known
+	output string       // format that --output asks for, where a verb has it
 }
 
 // usageError marks a wrong command line.
@@ -64,7 +67,7 @@ Kafka, a file or stdout. It is configured by environment variables: see "connect
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(runCommand(env), demoCommand(env), checkCommand(env), tailCommand(env), configCommand(env), versionCommand(env))
+	root.AddCommand(runCommand(env), backfillCommand(env), demoCommand(env), checkCommand(env), tailCommand(env), configCommand(env), versionCommand(env))
 	for _, c := range root.Commands() {
 		c.Args = noArgs
 	}

@@ -39,49 +39,52 @@ The variables are listed by "connector config --reference"; "connector check" tr
 			if err != nil {
 				return err
 			}
-			return serve(c.Context(), cfg, env, once)
+			env.log = newLogger(cfg, env.stderr)
+			opts, err := pipelineOptions(cfg, env.log)
+			if err != nil {
+				return err
+			}
+			opts.Once = once
+			return serve(c.Context(), cfg, env, opts, func(*pipeline.Pipeline) {})
 		},
 	}
 	c.Flags().BoolVar(&once, "once", false, "read everything up to the provider's now, with the changes of older rows, and exit; tries without end while a provider cannot be reached")
 	return c
 }
 
-// serve runs the pipeline and its HTTP endpoints until the pipeline ends. The
-// end of ctx is not an error, whatever it interrupts.
-func serve(ctx context.Context, cfg *config.Config, env environment, once bool) error {
-	log := newLogger(cfg, env.stderr)
+// serve runs a pipeline and its HTTP endpoints until the pipeline ends, and
+// shows it to starting before. The end of ctx is not an error, whatever it
+// interrupts.
+func serve(ctx context.Context, cfg *config.Config, env environment, opts pipeline.Options, starting func(*pipeline.Pipeline)) error {
 	for _, w := range cfg.Warnings {
-		log.Warn(w)
+		env.log.Warn(w)
 	}
-	err := servePipeline(ctx, cfg, env, log, once)
+	err := servePipeline(ctx, cfg, env, opts, starting)
 	if err != nil && ctx.Err() != nil {
-		log.Warn("stopped, and not everything was in order", "error", err)
+		env.log.Warn("stopped, and not everything was in order", "error", err)
 		return nil //nolint:nilerr // the end of ctx is how a run ends
 	}
 	return err
 }
 
-func servePipeline(ctx context.Context, cfg *config.Config, env environment, log *slog.Logger, once bool) error {
+func servePipeline(ctx context.Context, cfg *config.Config, env environment, opts pipeline.Options, starting func(*pipeline.Pipeline)) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	endpoints, err := listen(ctx, string(cfg.Connector.HTTPAddr), registry)
 	if err != nil {
 		return err
 	}
-	sink, err := openSink(ctx, cfg, env, log)
+	sink, err := openSink(ctx, cfg, env, env.log)
 	if err != nil {
 		return errors.Join(err, endpoints.Close())
 	}
-	opts, err := pipelineOptions(cfg, log)
-	if err != nil {
-		return errors.Join(err, sink.Close(), endpoints.Close())
-	}
-	opts.Sink, opts.Once, opts.Metrics = sink, once, pipeline.NewMetrics(registry)
+	opts.Sink, opts.Metrics = sink, pipeline.NewMetrics(registry)
 	p := pipeline.New(opts)
 	endpoints.show(p)
-	log.Info("running", "version", version, "sink", cfg.Connector.Sink, "guarantee", sink.Guarantee(), "http", endpoints.addr())
+	starting(p)
+	env.log.Info("running", "version", version, "sink", cfg.Connector.Sink, "guarantee", sink.Guarantee(), "http", endpoints.addr())
 	err = p.Run(ctx)
-	log.Info("stopped", "streams", len(p.Streams()))
+	env.log.Info("stopped", "streams", len(p.Streams()))
 	return errors.Join(err, sink.Close(), endpoints.Close())
 }
 

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	checkpointfile "connector/checkpoint/file"
+	"connector/internal/config"
+	"connector/internal/fault"
+	"connector/internal/filelock"
+	"connector/pipeline"
+	"connector/sources"
+)
+
+func backfillCommand(env environment) *cobra.Command {
+	var flags spanFlags
+	var markOnly bool
+	c := &cobra.Command{
+		Use:   "backfill --from T --to T",
+		Short: "Read a past range that lies before the start of the streams",
+		Long: `Mark a past range, both ends included, and read it: what lies before the time from which on
+a stream is read (at first CONNECTOR_START) and was neither read nor asked for. What lies after
+that time is read anyway. The new rows go on being read meanwhile, and before all else; when
+nothing marked is left, a summary is printed and the process ends.
+
+The marks are kept in the checkpoint. After an interruption, kill -9 included, the same command
+or "connector run" goes on where it stood. While another connector uses the checkpoint, backfill
+refuses to start: stop that one first.
+
+T is ` + timeForms + `.`,
+		Example: `  connector backfill --from 2026-01-01 --to 2026-02-01
+  connector backfill --from 720h --to 24h --source hq --stream flow
+  connector backfill --from 2026-01-01 --to 2026-02-01 --mark-only && connector run`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return backfill(c.Context(), env, flags, markOnly)
+		},
+	}
+	outputFlag(c, &env.output, "text", "json")
+	c.Flags().StringVar(&flags.from, "from", "", "beginning of the range: "+timeForms)
+	c.Flags().StringVar(&flags.to, "to", "", "end of the range, in the same forms")
+	c.Flags().StringVar(&flags.source, "source", "", "only the streams of this account")
+	c.Flags().StringVar(&flags.stream, "stream", "", "only streams of this name")
+	c.Flags().BoolVar(&markOnly, "mark-only", false, `mark the range and exit; a later "connector run" reads it when it has nothing else to read`)
+	return c
+}
+
+// backfill checks everything before it starts anything.
+func backfill(ctx context.Context, env environment, flags spanFlags, markOnly bool) error {
+	span, faults := flags.span(time.Now().Truncate(time.Second))
+	cfg, err := config.Load(env.vars, configCatalog())
+	if err != nil {
+		return errors.Join(err, usage(faults))
+	}
+	env.log = newLogger(cfg, env.stderr)
+	opts, err := pipelineOptions(cfg, env.log)
+	if err != nil {
+		return errors.Join(err, usage(faults))
+	}
+	if err := usage(append(faults, flags.unknown(configured(opts))...)); err != nil {
+		return err
+	}
+	if err := unowned(cfg, "backfill"); err != nil {
+		return err
+	}
+	if cfg.Connector.Sink == "stdout" { // events go there
+		env.stdout = env.stderr
+	}
+	opts.Backfill = &pipeline.Backfill{Account: flags.source, Stream: flags.stream, Span: span, MarkOnly: markOnly}
+	return runBackfill(ctx, cfg, env, opts)
+}
+
+// runBackfill runs the pipeline until nothing marked is left, and sums up.
+func runBackfill(ctx context.Context, cfg *config.Config, env environment, opts pipeline.Options) error {
+	var p *pipeline.Pipeline
+	stop, began := func() {}, time.Now()
+	err := serve(ctx, cfg, env, opts, func(made *pipeline.Pipeline) {
+		p = made
+		if !opts.Backfill.MarkOnly {
+			stop = watchProgress(ctx, env, "backfill", p.Progress)
+		}
+	})
+	stop()
+	if p == nil { // it did not come to a start
+		return err
+	}
+	s := summary{report: newReport("backfill", newMeter(p.Progress).measure(time.Now())), Summary: true, From: opts.Backfill.Span.From.UTC(), To: opts.Backfill.Span.To.UTC()}
+	s.RowsPerSecond = float64(s.Rows) / time.Since(began).Seconds()
+	s.Complete = err == nil && ctx.Err() == nil
+	s.markOnly = opts.Backfill.MarkOnly
+	return errors.Join(err, s.write(env))
+}
+
+// unowned says which process to stop when the checkpoint is in use.
+func unowned(cfg *config.Config, verb string) error {
+	store, err := checkpointfile.Open(checkpointDir(cfg), pipeline.Unit)
+	if err != nil {
+		return owned(cfg, verb, err)
+	}
+	return store.Close()
+}
+
+// owned explains an error of a store that another process may hold.
+func owned(cfg *config.Config, verb string, err error) error {
+	if !errors.Is(err, filelock.ErrHeld) {
+		return err
+	}
+	return fault.Fatal(fmt.Errorf("%s: the checkpoint in %s is %w", verb, checkpointDir(cfg), filelock.ErrHeld),
+		fmt.Sprintf("stop the connector that runs with CONNECTOR_DATA_DIR=%s (SIGTERM or Ctrl-C; it finishes the commit in hand) and try again; how far a running one has read is shown by GET /readyz at its CONNECTOR_HTTP_ADDR", cfg.Connector.DataDir))
+}
+
+// summary is the last line of a backfill.
+type summary struct {
+	report
+	Summary  bool      `json:"summary"` // true, and missing in lines of progress
+	Complete bool      `json:"complete"`
+	From     time.Time `json:"from"`
+	To       time.Time `json:"to"`
+
+	markOnly bool
+}
+
+func (s *summary) write(env environment) error {
+	if env.output == "json" {
+		return json.NewEncoder(env.stdout).Encode(s)
+	}
+	if _, err := fmt.Fprintf(env.stdout, "backfill of %s: %s\n", sources.Span{From: s.From, To: s.To}, s.verdict()); err != nil {
+		return err
+	}
+	if s.TotalSeconds == 0 || s.markOnly {
+		return nil
+	}
+	return s.table(env.stdout)
+}
+
+func (s *summary) verdict() string {
+	total := time.Duration(s.TotalSeconds) * time.Second
+	switch {
+	case s.markOnly && s.Complete && total > 0:
+		return fmt.Sprintf("%s of time marked in %d stream(s); \"connector run\" reads it when it has nothing else to read", days(total), len(s.Streams))
+	case s.Complete && total == 0:
+		return "nothing to read: it was read or given up before, or lies after the start of the streams, from where \"connector run\" reads on"
+	case s.Complete:
+		return "done"
+	default:
+		return "not finished; the same command or \"connector run\" goes on where it stood"
+	}
+}
+
+func (s *summary) table(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "stream\tread\tof\trows\tevents\tdead letters\tgaps") // the writer keeps its error for Flush
+	row := func(name string, s streamReport) {
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\n", name, days(time.Duration(s.DoneSeconds)*time.Second), days(time.Duration(s.TotalSeconds)*time.Second), s.Rows, s.Events, s.DeadLetters, s.Gaps)
+	}
+	for _, stream := range s.Streams {
+		row(stream.Source.Account+"/"+stream.Source.Stream, stream)
+	}
+	if len(s.Streams) > 1 {
+		row("all", streamReport{DoneSeconds: s.DoneSeconds, TotalSeconds: s.TotalSeconds, Rows: s.Rows, Events: s.Events, DeadLetters: s.DeadLetters, Gaps: s.Gaps})
+	}
+	return t.Flush()
+}
