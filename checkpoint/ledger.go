@@ -57,7 +57,13 @@ func New(account string, s sources.Stream, start time.Time, pages *Pages) *Ledge
 }
 
 func empty(account string, s sources.Stream, pages *Pages) *Ledger {
-	return &Ledger{prefix: Prefix(account, s), tick: s.Tick, pages: pages, limits: defaultLimits, leaves: s.Leaves, buckets: map[bucketKey]*bucket{}, sealed: map[day]Day{}, forgotten: math.MinInt32}
+	l := blank(Prefix(account, s), s.Tick, pages)
+	l.leaves = s.Leaves
+	return l
+}
+
+func blank(prefix string, tick time.Duration, pages *Pages) *Ledger {
+	return &Ledger{prefix: prefix, tick: tick, pages: pages, limits: defaultLimits, buckets: map[bucketKey]*bucket{}, sealed: map[day]Day{}, forgotten: math.MinInt32}
 }
 
 // Load returns the ledger that entries describe: all of a stream's state, of
@@ -65,12 +71,19 @@ func empty(account string, s sources.Stream, pages *Pages) *Ledger {
 // piece is a fatal error, never a new stream.
 func Load(account string, s sources.Stream, entries []Entry, pages *Pages) (*Ledger, error) {
 	l := empty(account, s, pages)
+	if err := l.load(entries); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Ledger) load(entries []Entry) error {
 	prefix := l.prefix
 	values := map[string][]byte{}
 	for _, e := range entries {
 		name, ok := strings.CutPrefix(e.Key, prefix)
 		if !ok {
-			return nil, fmt.Errorf("checkpoint entry %q does not belong to stream %q", e.Key, prefix)
+			return fmt.Errorf("checkpoint entry %q does not belong to stream %q", e.Key, prefix)
 		}
 		values[name] = e.Value
 	}
@@ -79,26 +92,26 @@ func Load(account string, s sources.Stream, entries []Entry, pages *Pages) (*Led
 	}
 	for name := range values {
 		if !isName(name) {
-			return nil, damaged(prefix+name, errEncoding)
+			return damaged(prefix+name, errEncoding)
 		}
 	}
 	value, ok := values[headName]
 	if !ok {
-		return nil, damaged(prefix+headName, errMissing)
+		return damaged(prefix+headName, errMissing)
 	}
 	var err error
 	if l.head, err = decodeHead(prefix+headName, value, l.tick); err != nil {
-		return nil, damaged(prefix+headName, err)
+		return damaged(prefix+headName, err)
 	}
 	if err := l.loadIndex(values); err != nil {
-		return nil, damaged(prefix+indexName, err)
+		return damaged(prefix+indexName, err)
 	}
 	for n := l.head.folded + 1; n <= l.head.number; n++ {
 		if err := l.loadDelta(values, n); err != nil {
-			return nil, damaged(prefix+slotName(n), err)
+			return damaged(prefix+slotName(n), err)
 		}
 	}
-	return l, nil
+	return nil
 }
 
 func (l *Ledger) loadIndex(values map[string][]byte) error {

@@ -28,14 +28,14 @@ func isV1(values map[string][]byte) bool {
 	return len(h) == v1HeadSize && h[0] == v1Encoding
 }
 
-func (l *Ledger) loadV1(values map[string][]byte) (*Ledger, error) {
+func (l *Ledger) loadV1(values map[string][]byte) error {
 	prefix := l.prefix
 	h := values[headName]
 	settled, frontier := timeAt(h[9:]), timeAt(h[17:])
 	l.head = head{start: timeAt(h[1:]), number: 1}
 	l.head.migrate(settled, frontier, nil, l.tick)
 	if frontier.Before(settled) {
-		return nil, damaged(prefix+headName, errDamaged)
+		return damaged(prefix+headName, errDamaged)
 	}
 	l.outdated = []string{}
 	for name, value := range values {
@@ -43,11 +43,11 @@ func (l *Ledger) loadV1(values map[string][]byte) (*Ledger, error) {
 			continue
 		}
 		if err := l.addV1(name, value); err != nil {
-			return nil, damaged(prefix+name, err)
+			return damaged(prefix+name, err)
 		}
 		l.outdated = append(l.outdated, prefix+name)
 	}
-	return l, nil
+	return nil
 }
 
 func (l *Ledger) addV1(key string, b []byte) error {

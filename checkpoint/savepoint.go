@@ -80,8 +80,9 @@ func sameDay(a, b time.Time) bool {
 }
 
 // Rewind stages that what was read since a savepoint of the given ranges is to
-// be read again. What is given up stays so, entries are kept: reading again
-// publishes only what is new (invariant 12). It returns what it reopened.
+// be read again; before the start, as backfill. What is given up stays so, entries
+// are kept: reading again publishes only what is new (invariant 12). It returns
+// what it reopened.
 func (b *Batch) Rewind(saved []Range) []sources.Span {
 	tick := b.ledger.tick
 	var reopened []sources.Span
@@ -92,12 +93,22 @@ func (b *Batch) Rewind(saved []Range) []sources.Span {
 		}
 		for _, r := range was.within(now.Span, tick) {
 			if r.State.pending() || r.State == Young && now.State == Watched {
-				b.paint(r.Span, func(State) State { return r.State })
+				b.restore(r)
 				reopened = append(reopened, r.Span)
 			}
 		}
 	}
 	return join(reopened, tick)
+}
+
+// restore gives a range the state it had. Before the start, where Unread is
+// what nothing reads and whose records are forgotten, that is Backfill.
+func (b *Batch) restore(r Range) {
+	if r.State == Unread {
+		b.paint(sources.Span{From: r.From, To: earlier(r.To, b.head.start.Add(-b.ledger.tick))}, func(State) State { return Backfill })
+		r.From = later(r.From, b.head.start)
+	}
+	b.paint(r.Span, func(State) State { return r.State })
 }
 
 // join merges spans, ascending, that touch.

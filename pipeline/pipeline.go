@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,12 +129,7 @@ func (p *Pipeline) runAll(ctx context.Context, shared *committer) error {
 
 // recover loads the ledgers, which share the memory for pages. State of streams that are not configured is left alone.
 func (p *Pipeline) recover(ctx context.Context, session sinks.Session) error {
-	state := map[string][]checkpoint.Entry{}
-	err := session.Recover(ctx, func(e checkpoint.Entry) error {
-		prefix := streamPrefix(e.Key)
-		state[prefix] = append(state[prefix], checkpoint.Entry{Key: e.Key, Value: append([]byte{}, e.Value...)})
-		return nil
-	})
+	state, err := checkpoint.Read(ctx, session.Recover)
 	if err != nil {
 		return fmt.Errorf("reading checkpoint: %w", err)
 	}
@@ -150,13 +144,6 @@ func (p *Pipeline) recover(ctx context.Context, session sinks.Session) error {
 		}
 	}
 	return nil
-}
-
-// streamPrefix returns the part of a state key that names its stream.
-func streamPrefix(key string) string {
-	_, rest, _ := strings.Cut(key, "/")
-	stream, _, _ := strings.Cut(rest, "/")
-	return key[:len(key)-len(rest)] + stream + "/"
 }
 
 // distinct joins errors that say different things.

@@ -81,8 +81,8 @@ func (r *runner) show() {
 	r.metrics.frontier.Set(float64(r.ledger.Frontier().UnixMilli()) / 1000)
 	r.metrics.gaps.Set(float64(len(r.ledger.In(checkpoint.Gap))))
 	r.metrics.unread.Set(length(r.ledger.In(checkpoint.Unread)).Seconds())
-	r.metrics.silent.Set(max(0, r.ledger.End().Sub(r.silentSince())).Seconds())
-	r.status.show(r.ledger, r.silentSince())
+	r.metrics.silent.Set(max(0, r.ledger.End().Sub(r.ledger.SilentSince())).Seconds())
+	r.status.show(r.ledger)
 }
 
 // length returns the time that spans take together.

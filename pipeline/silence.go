@@ -12,14 +12,6 @@ import (
 // worth a doubt.
 const silentAfter = 24 * time.Hour
 
-// silentSince returns from where on no record was found.
-func (r *runner) silentSince() time.Time {
-	if latest := r.ledger.Latest(); !latest.IsZero() {
-		return latest.Add(r.stream.Tick)
-	}
-	return r.ledger.Start()
-}
-
 // found notes when the records of a window were created. With the first ones
 // after a silence, the silent time is to be read again: the provider may have
 // answered without rows for another reason than that there were none.
@@ -40,7 +32,7 @@ func (r *runner) found(b *batch, records []sources.Record, w sources.Span) {
 	if newest.IsZero() {
 		return
 	}
-	since := r.silentSince() // rows of the tick before w may be among the records
+	since := r.ledger.SilentSince() // rows of the tick before w may be among the records
 	if r.ledger.Latest().IsZero() || oldest.Sub(since) > silentAfter {
 		r.reopen(b, sources.Span{From: since, To: w.From.Add(-2 * r.stream.Tick)}, "a record came after it")
 	}

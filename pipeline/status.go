@@ -46,15 +46,21 @@ func seconds(list []sources.Span) int {
 	return int((length(list) + time.Duration(len(list))*time.Second - 1) / time.Second)
 }
 
-// show takes what the ledger says.
-func (s *status) show(l *checkpoint.Ledger, silentSince time.Time) {
+// ReadingOf returns what a ledger says of how far its stream was read.
+func ReadingOf(l *checkpoint.Ledger) Reading {
 	read := Reading{
 		Frontier: l.Frontier(), End: l.End(), Gaps: len(l.In(checkpoint.Gap)),
 		Unread: seconds(l.In(checkpoint.Unread)), Backfill: seconds(l.In(checkpoint.Backfill)),
 	}
-	if l.Latest().IsZero() || read.End.Sub(silentSince) > silentAfter {
-		read.SilentSince = silentSince
+	if since := l.SilentSince(); l.Latest().IsZero() || read.End.Sub(since) > silentAfter {
+		read.SilentSince = since
 	}
+	return read
+}
+
+// show takes what the ledger says.
+func (s *status) show(l *checkpoint.Ledger) {
+	read := ReadingOf(l)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.read = read

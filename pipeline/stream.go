@@ -147,7 +147,7 @@ func (r *runner) begin(ctx context.Context, now time.Time) error {
 	}
 	b := &batch{runner: r, ledger: r.ledger.Begin()}
 	if b.ledger.Configure(r.account.Digest) {
-		r.reopen(b, sources.Span{From: r.silentSince(), To: r.ledger.End()}, "the configuration changed")
+		r.reopen(b, sources.Span{From: r.ledger.SilentSince(), To: r.ledger.End()}, "the configuration changed")
 	}
 	wanted, first := b.ledger.Want(r.want), !r.want.Empty()
 	if err := r.commits.commit(ctx, b); err != nil {

@@ -48,6 +48,27 @@ func Open(dir, unit string) (*Store, error) {
 	return &Store{db: db}, nil
 }
 
+// View opens <dir>/checkpoint-<unit>.db for reading: Save fails. Several
+// processes may view a checkpoint, none while one has it open. A file that does
+// not exist is [fs.ErrNotExist].
+func View(dir, unit string) (*Store, error) {
+	path := filepath.Join(dir, "checkpoint-"+unit+".db")
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, ReadOnly: true})
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	err = db.View(func(tx *bolt.Tx) error {
+		if tx.Bucket(bucket) == nil {
+			return bolterrors.ErrInvalid
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(openError(path, err), db.Close())
+	}
+	return &Store{db: db}, nil
+}
+
 func openError(path string, err error) error {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):

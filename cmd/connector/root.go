@@ -22,6 +22,7 @@ const (
 // environment is what a command line gets from outside.
 type environment struct {
 	vars           []string // as os.Environ returns them
+	stdin          io.Reader
 	stdout, stderr io.Writer
 
 	log    *slog.Logger // nil until the configuration is known
@@ -67,19 +68,27 @@ Kafka, a file or stdout. It is configured by environment variables: see "connect
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(runCommand(env), backfillCommand(env), demoCommand(env), checkCommand(env), tailCommand(env), configCommand(env), versionCommand(env))
-	for _, c := range root.Commands() {
-		c.Args = noArgs
-	}
-	root.Args = noArgs
-	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	root.AddCommand(runCommand(env), backfillCommand(env), checkpointCommand(env), demoCommand(env), checkCommand(env), tailCommand(env), configCommand(env), versionCommand(env))
+	refuseArgs(root)
 	return root
+}
+
+// refuseArgs makes a command and those below it take flags only; one that has others
+// below it shows its help.
+func refuseArgs(c *cobra.Command) {
+	c.Args = noArgs
+	if c.HasSubCommands() {
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+	for _, sub := range c.Commands() {
+		refuseArgs(sub)
+	}
 }
 
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		what := "argument"
-		if !c.HasParent() {
+		if c.HasSubCommands() {
 			what = "verb"
 		}
 		return usageError{fmt.Errorf("unknown %s %q; see %s --help", what, args[0], c.CommandPath())}

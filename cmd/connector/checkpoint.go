@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"connector/checkpoint"
+	checkpointfile "connector/checkpoint/file"
+	"connector/internal/config"
+	"connector/internal/fault"
+	"connector/pipeline"
+)
+
+func checkpointCommand(env environment) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "checkpoint",
+		Short: "Show what was read of each stream, or go back to an earlier state",
+		Long: `Show what the checkpoint in CONNECTOR_DATA_DIR knows of each stream, configured or not, or
+go back to an earlier state. No provider and no sink is asked. A checkpoint that a running
+connector uses cannot be opened: ask that one, GET /readyz at its CONNECTOR_HTTP_ADDR.`,
+		Example: `  connector checkpoint list
+  connector checkpoint show --source hq
+  connector checkpoint rewind --to 24h`,
+	}
+	c.AddCommand(listCommand(env), showCommand(env), rewindCommand(env))
+	return c
+}
+
+func listCommand(env environment) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "list",
+		Short:   "List the streams of the checkpoint and how far each was read",
+		Example: "  connector checkpoint list\n  CONNECTOR_SINK=kafka KAFKA_BROKERS=kafka:9092 connector checkpoint list --output json",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return viewCheckpoint(c.Context(), env, spanFlags{}, func(streams []stored) error { return listStreams(env, streams) })
+		},
+	}
+	outputFlag(c, &env.output, "text", "json")
+	return c
+}
+
+// stored is one stream of a checkpoint.
+type stored struct {
+	account, stream, filters string
+	ledger                   *checkpoint.Ledger
+}
+
+// name tells streams apart that differ in their filters only.
+func (s *stored) name() string {
+	name := s.account + "/" + s.stream
+	if s.filters != "" {
+		name += "?" + s.filters
+	}
+	return name
+}
+
+// storedID begins the JSON of a stream.
+type storedID struct {
+	Account string `json:"account"`
+	Stream  string `json:"stream"`
+	Filters string `json:"filters,omitempty"` // digest of the filters in force
+}
+
+func (s *stored) id() storedID { return storedID{s.account, s.stream, s.filters} }
+
+// viewCheckpoint reads the chosen streams of the checkpoint and calls show.
+func viewCheckpoint(ctx context.Context, env environment, flags spanFlags, show func([]stored) error) error {
+	cfg, err := config.LoadSink(env.vars, configCatalog())
+	if err != nil {
+		return err
+	}
+	store, err := checkpointfile.View(checkpointDir(cfg), pipeline.Unit)
+	if err != nil {
+		return missing(cfg, owned(cfg, "checkpoint", err))
+	}
+	streams, err := readStreams(ctx, store, flags)
+	if err == nil {
+		err = show(streams)
+	}
+	return errors.Join(err, store.Close())
+}
+
+// missing explains that there is no checkpoint yet.
+func missing(cfg *config.Config, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fault.Fatal(fmt.Errorf("there is no checkpoint in %s", checkpointDir(cfg)),
+		"nothing was read into this sink yet, or CONNECTOR_DATA_DIR and CONNECTOR_SINK are not those of the connector that did")
+}
+
+// readStreams loads the chosen streams, ordered by name.
+func readStreams(ctx context.Context, store checkpoint.Store, flags spanFlags) ([]stored, error) {
+	state, err := checkpoint.Read(ctx, store.Load)
+	if err != nil {
+		return nil, fmt.Errorf("reading checkpoint: %w", err)
+	}
+	pages := checkpoint.NewPages(store.Get, checkpoint.DefaultPageBytes)
+	var streams []stored
+	var names []string
+	for _, prefix := range slices.Sorted(maps.Keys(state)) {
+		s := stored{}
+		s.account, s.stream, s.filters = checkpoint.SplitPrefix(prefix)
+		names = append(names, s.name())
+		if !flags.chooses(s.account, s.stream) {
+			continue
+		}
+		if s.ledger, err = checkpoint.Inspect(prefix, state[prefix], pages); err != nil {
+			return nil, err
+		}
+		streams = append(streams, s)
+	}
+	if len(streams) == 0 && len(names) > 0 {
+		return nil, usageError{fmt.Errorf("--source, --stream: the checkpoint has no such stream; it has %s", list(names))}
+	}
+	return streams, nil
+}
+
+// streamLine is a line of checkpoint list.
+type streamLine struct {
+	storedID
+	Start   time.Time `json:"start"`
+	Records int       `json:"records"`
+	pipeline.Reading
+}
+
+func listStreams(env environment, streams []stored) error {
+	if env.output == "json" {
+		for _, s := range streams {
+			if err := json.NewEncoder(env.stdout).Encode(streamLine{s.id(), s.ledger.Start(), s.ledger.Held(), pipeline.ReadingOf(s.ledger)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	t := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "stream\tstart\tfrontier\tend\tunread\tbackfill\tgaps\trecords\tsilent since") // the writer keeps its error for Flush
+	for _, s := range streams {
+		r := pipeline.ReadingOf(s.ledger)
+		silent := "-"
+		if !r.SilentSince.IsZero() {
+			silent = second(r.SilentSince)
+		}
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", s.name(), second(s.ledger.Start()), second(r.Frontier), second(r.End),
+			days(time.Duration(r.Unread)*time.Second), days(time.Duration(r.Backfill)*time.Second), r.Gaps, s.ledger.Held(), silent)
+	}
+	return t.Flush()
+}
+
+// second writes a time for people, to the second, in UTC.
+func second(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"connector/checkpoint"
+	checkpointfile "connector/checkpoint/file"
+	"connector/internal/config"
+	"connector/pipeline"
+	"connector/sources"
+)
+
+func rewindCommand(env environment) *cobra.Command {
+	var flags spanFlags
+	var yes bool
+	c := &cobra.Command{
+		Use:   "rewind --to T",
+		Short: "Go back to the latest savepoint at or before a time",
+		Long: `Go back to the latest savepoint at or before a time: what was read since is to be read again,
+by the next "connector run". What was published is remembered, so that it publishes only what
+is new; what is given up stays so. It says what it would do, asks, makes a savepoint of the
+present state, and does it. Savepoints are made once an hour; "checkpoint show" lists them.
+
+T is ` + timeForms + `.`,
+		Example: `  connector checkpoint rewind --to 24h
+  connector checkpoint rewind --to 2026-01-31T08:00:00Z --source hq --yes`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return rewind(c.Context(), env, flags, yes)
+		},
+	}
+	outputFlag(c, &env.output, "text", "json")
+	c.Flags().StringVar(&flags.to, "to", "", "time to go back to: "+timeForms)
+	c.Flags().StringVar(&flags.source, "source", "", "only the streams of this account")
+	c.Flags().StringVar(&flags.stream, "stream", "", "only streams of this name")
+	c.Flags().BoolVar(&yes, "yes", false, "do it without asking")
+	return c
+}
+
+func rewind(ctx context.Context, env environment, flags spanFlags, yes bool) error {
+	now := time.Now().Truncate(time.Second)
+	to, err := parsePast(flags.to, now)
+	var faults []string
+	if err != nil {
+		faults = append(faults, "--to: "+err.Error())
+	}
+	cfg, err := config.Load(env.vars, configCatalog())
+	if err != nil {
+		return errors.Join(err, usage(faults))
+	}
+	opts, err := pipelineOptions(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return errors.Join(err, usage(faults))
+	}
+	if err := usage(append(faults, flags.unknown(configured(opts))...)); err != nil {
+		return err
+	}
+	if _, err := os.Stat(checkpointDir(cfg)); err != nil {
+		return missing(cfg, err)
+	}
+	store, err := checkpointfile.Open(checkpointDir(cfg), pipeline.Unit)
+	if err != nil {
+		return owned(cfg, "checkpoint rewind", err)
+	}
+	streams, err := loadConfigured(ctx, store, opts, flags)
+	if err == nil {
+		err = rewindStreams(ctx, env, store, rewinding{streams, to, now, yes})
+	}
+	return errors.Join(err, store.Close())
+}
+
+// loadConfigured loads the chosen streams that are configured: the others are read by nothing.
+func loadConfigured(ctx context.Context, store checkpoint.Store, opts pipeline.Options, flags spanFlags) ([]stored, error) {
+	state, err := checkpoint.Read(ctx, store.Load)
+	if err != nil {
+		return nil, fmt.Errorf("reading checkpoint: %w", err)
+	}
+	pages := checkpoint.NewPages(store.Get, checkpoint.DefaultPageBytes)
+	var streams []stored
+	for _, a := range opts.Accounts {
+		for _, s := range a.Source.Streams() {
+			entries := state[checkpoint.Prefix(a.Name, s)]
+			if len(entries) == 0 || !flags.chooses(a.Name, s.Name) {
+				continue
+			}
+			l, err := checkpoint.Load(a.Name, s, entries, pages)
+			if err != nil {
+				return nil, err
+			}
+			streams = append(streams, stored{a.Name, s.Name, s.Filters, l})
+		}
+	}
+	return streams, nil
+}
+
+// rewinding is what is asked for.
+type rewinding struct {
+	streams []stored
+	to, now time.Time
+	yes     bool
+}
+
+// rewound is what going back means for one stream.
+type rewound struct {
+	storedID
+	Savepoint time.Time `json:"savepoint,omitzero"` // missing when there is none at or before the time
+	Reopens   []reopens `json:"reopens"`
+	Seconds   int64     `json:"seconds"` // of all that is reopened
+	Done      bool      `json:"done"`
+
+	name  string
+	saved []time.Time
+	batch *checkpoint.Batch
+}
+
+type reopens struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
+func rewindStreams(ctx context.Context, env environment, store checkpoint.Store, r rewinding) error {
+	plan := make([]rewound, 0, len(r.streams))
+	changes := false
+	for _, s := range r.streams {
+		p, err := planRewind(ctx, s, r.to)
+		if err != nil {
+			return err
+		}
+		changes = changes || len(p.Reopens) > 0
+		plan = append(plan, p)
+	}
+	if !changes {
+		return showRewound(env, plan, "nothing to go back to: nothing was read since the savepoint at or before "+second(r.to)+", or there is none")
+	}
+	if !r.yes {
+		if err := showRewound(env, plan, ""); err != nil {
+			return err
+		}
+		if ok, err := confirm(env, "Read this again?"); err != nil || !ok {
+			return err
+		}
+	}
+	var entries []checkpoint.Entry
+	for i := range plan {
+		if p := &plan[i]; len(p.Reopens) > 0 {
+			p.batch.Save(unused(r.now, p.saved))
+			changed, err := p.batch.Entries(ctx)
+			if err != nil {
+				return err
+			}
+			entries, p.Done = append(entries, changed...), true
+		}
+	}
+	if err := store.Save(ctx, entries); err != nil {
+		return err
+	}
+	if !r.yes && env.output != "json" {
+		plan = nil // it was shown
+	}
+	return showRewound(env, plan, "done; \"connector run\" reads it again and publishes what is new")
+}
+
+// planRewind stages going back to the latest savepoint at or before a time.
+func planRewind(ctx context.Context, s stored, to time.Time) (rewound, error) {
+	p := rewound{storedID: s.id(), Reopens: []reopens{}, name: s.name(), saved: s.ledger.Savepoints()}
+	for _, at := range p.saved {
+		if !at.After(to) {
+			p.Savepoint = at
+		}
+	}
+	if p.Savepoint.IsZero() {
+		return p, nil
+	}
+	ranges, err := s.ledger.Savepoint(ctx, p.Savepoint)
+	if err != nil {
+		return p, err
+	}
+	p.batch = s.ledger.Begin()
+	for _, span := range p.batch.Rewind(ranges) {
+		p.Reopens = append(p.Reopens, reopens{span.From, span.To})
+		p.Seconds += int64(span.To.Sub(span.From).Seconds())
+	}
+	return p, nil
+}
+
+// unused returns the first second from at on without a savepoint, so that none is replaced.
+func unused(at time.Time, saved []time.Time) time.Time {
+	for slices.ContainsFunc(saved, at.Equal) {
+		at = at.Add(time.Second)
+	}
+	return at
+}
+
+// showRewound prints what is, or was, reopened of each stream, and what to say of it.
+func showRewound(env environment, plan []rewound, say string) error {
+	if env.output == "json" {
+		for _, p := range plan {
+			if err := json.NewEncoder(env.stdout).Encode(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var b strings.Builder
+	for _, p := range plan {
+		switch {
+		case p.Savepoint.IsZero():
+			fmt.Fprintf(&b, "%s: no savepoint that old\n", p.name)
+		case len(p.Reopens) == 0:
+			fmt.Fprintf(&b, "%s: nothing was read since the savepoint of %s\n", p.name, second(p.Savepoint))
+		default:
+			fmt.Fprintf(&b, "%s: to the savepoint of %s, which reopens %s:\n", p.name, second(p.Savepoint), days(time.Duration(p.Seconds)*time.Second))
+			for _, r := range p.Reopens {
+				fmt.Fprintf(&b, "  %s\n", sources.Span{From: r.From, To: r.To})
+			}
+		}
+	}
+	if say != "" {
+		fmt.Fprintln(&b, say)
+	}
+	_, err := io.WriteString(env.stdout, b.String())
+	return err
+}
+
+// confirm asks on the terminal; without one it refuses.
+func confirm(env environment, question string) (bool, error) {
+	f, ok := env.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return false, usageError{errors.New("not confirmed, nothing was changed: standard input is no terminal to ask on; add --yes")}
+	}
+	if _, err := fmt.Fprintf(env.stderr, "%s [y/N] ", question); err != nil {
+		return false, err
+	}
+	answer, err := bufio.NewReader(f).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, fmt.Errorf("reading the answer: %w", err)
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return true, nil
+	}
+	_, err = fmt.Fprintln(env.stderr, "nothing was changed")
+	return false, err
+}
