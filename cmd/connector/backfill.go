@@ -43,10 +43,10 @@ T is ` + timeForms + `.`,
 		},
 	}
 	outputFlag(c, &env.output, "text", "json")
-	c.Flags().StringVar(&flags.from, "from", "", "beginning of the range: "+timeForms)
-	c.Flags().StringVar(&flags.to, "to", "", "end of the range, in the same forms")
-	c.Flags().StringVar(&flags.source, "source", "", "only the streams of this account")
-	c.Flags().StringVar(&flags.stream, "stream", "", "only streams of this name")
+	c.Flags().StringVar(&flags.from, "from", "", "beginning of the range, `T` as above")
+	c.Flags().StringVar(&flags.to, "to", "", "end of the range, `T` as above")
+	c.Flags().StringVar(&flags.source, "source", "", "only the streams of the account `NAME`")
+	c.Flags().StringVar(&flags.stream, "stream", "", "only streams of the name `S`")
 	c.Flags().BoolVar(&markOnly, "mark-only", false, `mark the range and exit; a later "connector run" reads it when it has nothing else to read`)
 	return c
 }
@@ -93,6 +93,9 @@ func runBackfill(ctx context.Context, cfg *config.Config, env environment, opts 
 	s := summary{report: newReport("backfill", newMeter(p.Progress).measure(time.Now())), Summary: true, From: opts.Backfill.Span.From.UTC(), To: opts.Backfill.Span.To.UTC()}
 	s.RowsPerSecond = float64(s.Rows) / time.Since(began).Seconds()
 	s.Complete = err == nil && ctx.Err() == nil
+	if !s.Complete {
+		s.ETASeconds = nil
+	}
 	s.markOnly = opts.Backfill.MarkOnly
 	return errors.Join(err, s.write(env))
 }

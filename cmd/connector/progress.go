@@ -147,7 +147,9 @@ func newReport(verb string, list []measured) report {
 		r.Streams = append(r.Streams, s)
 		r.DoneSeconds, r.TotalSeconds = r.DoneSeconds+s.DoneSeconds, r.TotalSeconds+s.TotalSeconds
 		r.Rows, r.Events, r.DeadLetters, r.Gaps = r.Rows+s.Rows, r.Events+s.Events, r.DeadLetters+s.DeadLetters, r.Gaps+s.Gaps
-		r.RowsPerSecond += m.rowsPerSecond
+		if !m.finished() {
+			r.RowsPerSecond += m.rowsPerSecond
+		}
 		if m.eta < 0 || eta >= 0 && m.eta > eta {
 			eta = m.eta
 		}

@@ -42,9 +42,9 @@ T is ` + timeForms + `.`,
 		},
 	}
 	outputFlag(c, &env.output, "text", "json")
-	c.Flags().StringVar(&flags.to, "to", "", "time to go back to: "+timeForms)
-	c.Flags().StringVar(&flags.source, "source", "", "only the streams of this account")
-	c.Flags().StringVar(&flags.stream, "stream", "", "only streams of this name")
+	c.Flags().StringVar(&flags.to, "to", "", "time to go back to, `T` as above")
+	c.Flags().StringVar(&flags.source, "source", "", "only the streams of the account `NAME`")
+	c.Flags().StringVar(&flags.stream, "stream", "", "only streams of the name `S`")
 	c.Flags().BoolVar(&yes, "yes", false, "do it without asking")
 	return c
 }
@@ -148,7 +148,7 @@ func rewindStreams(ctx context.Context, env environment, store checkpoint.Store,
 		if err := showRewound(env, plan, ""); err != nil {
 			return err
 		}
-		if ok, err := confirm(env, "Read this again?"); err != nil || !ok {
+		if ok, err := confirm(ctx, env, "Read this again?"); err != nil || !ok {
 			return err
 		}
 	}
@@ -234,8 +234,8 @@ func showRewound(env environment, plan []rewound, say string) error {
 	return err
 }
 
-// confirm asks on the terminal; without one it refuses.
-func confirm(env environment, question string) (bool, error) {
+// confirm asks on the terminal, until ctx ends; without a terminal it refuses.
+func confirm(ctx context.Context, env environment, question string) (bool, error) {
 	f, ok := env.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return false, usageError{errors.New("not confirmed, nothing was changed: standard input is no terminal to ask on; add --yes")}
@@ -243,14 +243,18 @@ func confirm(env environment, question string) (bool, error) {
 	if _, err := fmt.Fprintf(env.stderr, "%s [y/N] ", question); err != nil {
 		return false, err
 	}
-	answer, err := bufio.NewReader(f).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, fmt.Errorf("reading the answer: %w", err)
+	answers := make(chan string, 1)
+	go func() { // ends with the process at the latest: a terminal cannot be interrupted
+		answer, _ := bufio.NewReader(f).ReadString('\n') // what is no yes is no
+		answers <- strings.ToLower(strings.TrimSpace(answer))
+	}()
+	select {
+	case answer := <-answers:
+		if answer == "y" || answer == "yes" {
+			return true, nil
+		}
+	case <-ctx.Done():
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return true, nil
-	}
-	_, err = fmt.Fprintln(env.stderr, "nothing was changed")
+	_, err := fmt.Fprintln(env.stderr, "nothing was changed")
 	return false, err
 }
