@@ -1,6 +1,8 @@
 package file_test
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +49,38 @@ func TestOpenRefuses(t *testing.T) {
 		_, err := file.Open(path, "u0")
 		wantFatal(t, err, "CONNECTOR_DATA_DIR")
 	})
+}
+
+func TestView(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := file.View(dir, "u0"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a file: got %v, want that it does not exist", err)
+	}
+	s, err := file.Open(dir, "u0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Save(t.Context(), []checkpoint.Entry{{Key: "a/s/h", Value: []byte("head")}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.View(dir, "u0")
+	wantFatal(t, err, "is held by another process")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // several may look at a time
+		v, err := file.View(dir, "u0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = v.Close() }()
+		if got, err := v.Get(t.Context(), "a/s/h"); string(got) != "head" || err != nil {
+			t.Errorf("got %q, %v, want the value that was saved", got, err)
+		}
+		if err := v.Save(t.Context(), []checkpoint.Entry{{Key: "a/s/h"}}); err == nil {
+			t.Error("saved what may only be looked at")
+		}
+	}
 }
 
 func wantFatal(t *testing.T, err error, want string) {
