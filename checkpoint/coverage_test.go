@@ -83,8 +83,9 @@ func TestCoverageModel(t *testing.T) {
 					case checkpoint.Gap:
 						seen["lost"]++
 						return checkpoint.Lost
+					default:
+						return was
 					}
-					return was
 				})
 			case 4:
 				b.Want(span(from, to))

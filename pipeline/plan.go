@@ -132,6 +132,7 @@ func (p *plan) next(r *runner) (task, bool) {
 			if r.once || !time.Now().Before(p.gapsFrom) {
 				list = p.gaps
 			}
+		default: // backfill comes when there is no other
 		}
 		if w, ok := r.window(list); ok {
 			return task{at, w}, true
@@ -191,6 +192,7 @@ func (p *plan) done(t task, from time.Time, took time.Duration) {
 	case gaps:
 		p.gaps = after(p.gaps, from)
 		p.gapsFrom = time.Now().Add(gapShare * took)
+	default: // the ledger knows
 	}
 }
 
