@@ -56,7 +56,7 @@ func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.
 			r.metrics.stale.Inc()
 			continue
 		}
-		m, err := r.event(rec, v)
+		m, err := r.event(rec, v, nil)
 		if err != nil {
 			b.bury(rec, err)
 			continue
@@ -66,9 +66,9 @@ func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.
 	return b, nil
 }
 
-// event normalizes and encodes one version of a record. Every error is a reason to
-// bury it.
-func (r *runner) event(rec sources.Record, v checkpoint.Version) (schema.Message, error) {
+// event normalizes and encodes one version of a record, marked when a replay
+// publishes it again. Every error is a reason to bury it.
+func (r *runner) event(rec sources.Record, v checkpoint.Version, again *Replay) (schema.Message, error) {
 	if rec.Fault != nil {
 		return schema.Message{}, rec.Fault
 	}
@@ -86,6 +86,7 @@ func (r *runner) event(rec sources.Record, v checkpoint.Version) (schema.Message
 	e.ID = schema.EventID(r.from.Account, r.from.Stream, rec.ID, print)
 	e.Record.Revision = v.Revision
 	e.ObservedAt = time.Now().UTC()
+	again.mark(&e, rec)
 	m, err := e.Message()
 	if err != nil {
 		return schema.Message{}, err
@@ -96,18 +97,18 @@ func (r *runner) event(rec sources.Record, v checkpoint.Version) (schema.Message
 // bury makes a dead letter of the latest version of a record.
 func (b *batch) bury(rec sources.Record, reason error) {
 	b.ledger.Dead(rec)
-	b.letter(rec, reason)
+	b.letter(rec, reason, "")
 }
 
-// letter adds a dead letter.
-func (b *batch) letter(rec sources.Record, reason error) {
+// letter adds a dead letter, marked when a replay publishes it again.
+func (b *batch) letter(rec sources.Record, reason error, replay string) {
 	class, ok := fault.Class(reason)
 	if !ok {
 		class = "normalize"
 	}
 	d := schema.DeadLetter{
 		SchemaVersion: schema.Version, Source: b.runner.from, RecordID: shortID(rec.ID), Class: class, Reason: cut(reason.Error(), maxReason),
-		CreatedAt: rec.Created.UTC(), ObservedAt: time.Now().UTC(),
+		CreatedAt: rec.Created.UTC(), ObservedAt: time.Now().UTC(), Replay: replay,
 	}
 	if rec.SHA256 != "" {
 		d.SetTruncatedRaw(rec.Raw, rec.Size, rec.SHA256)
@@ -179,8 +180,12 @@ func (b *batch) replace(rejected *sinks.RejectedError) bool {
 			if _, classed := fault.Class(err); !classed {
 				err = fault.Reject("sink", err)
 			}
+			if again := events[i].Replay; again != "" { // the ledger knows the record as it is
+				b.letter(records[i], err, again)
+				continue
+			}
 			if followed(records, i, refused) {
-				b.letter(records[i], err)
+				b.letter(records[i], err, "")
 			} else {
 				b.bury(records[i], err)
 			}

@@ -62,7 +62,7 @@ func (c *committer) take(ctx context.Context) bool {
 // error is tried again with the same commit until ctx ends; one that is under
 // way when ctx ends is given shutdownGrace to finish.
 func (c *committer) commit(ctx context.Context, b *batch) error {
-	if b.ledger.Empty() {
+	if b.ledger.Empty() && len(b.events)+len(b.dead) == 0 {
 		return nil
 	}
 	b.runner.status.rest()

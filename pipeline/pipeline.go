@@ -85,7 +85,10 @@ func New(opts Options) *Pipeline {
 // stream has read what it marked. A stream that meets a fatal error
 // stops and the others go on; Run returns the errors once none is left, or at
 // once when the sink fails fatally.
-func (p *Pipeline) Run(ctx context.Context) error {
+func (p *Pipeline) Run(ctx context.Context) error { return p.each(ctx, (*runner).run) }
+
+// each opens the sink, loads the ledgers, and runs every stream.
+func (p *Pipeline) each(ctx context.Context, run func(*runner, context.Context) error) error {
 	session, err := p.opts.Sink.Open(ctx, Unit)
 	if err != nil {
 		return err
@@ -96,14 +99,14 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	p.open.Store(true)
 	defer p.open.Store(false)
-	err = p.runAll(ctx, shared)
+	err = p.runAll(ctx, shared, run)
 	if ctx.Err() != nil && !isSinkFailure(err) {
 		err = nil // stopped from outside; what ended single streams is in the log
 	}
 	return errors.Join(err, session.Close())
 }
 
-func (p *Pipeline) runAll(ctx context.Context, shared *committer) error {
+func (p *Pipeline) runAll(ctx context.Context, shared *committer, run func(*runner, context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var group sync.WaitGroup
@@ -115,7 +118,7 @@ func (p *Pipeline) runAll(ctx context.Context, shared *committer) error {
 			r.show()
 		}
 		group.Go(func() {
-			errs[i] = r.run(ctx)
+			errs[i] = run(r, ctx)
 			r.status.end(errs[i])
 			r.filled()
 			if isSinkFailure(errs[i]) {

@@ -18,7 +18,7 @@ func (r *runner) read(ctx context.Context, w sources.Span, t turn) (reached time
 	ctx = budget.With(ctx, t.class)
 	reached = w.From.Add(-r.stream.Tick)
 	for !w.Empty() {
-		reached, err = r.scan(ctx, w, t)
+		reached, err = r.scan(ctx, w, t, r.publish)
 		gap, ok := errors.AsType[*sources.GapError](err)
 		if !ok {
 			return reached, err
@@ -50,9 +50,9 @@ func (r *runner) skip(ctx context.Context, gap *sources.GapError) error {
 	return nil
 }
 
-// scan moves the records of one window, chunk by chunk, and returns up to where
-// they are proven complete. It yields only between two proven parts.
-func (r *runner) scan(ctx context.Context, w sources.Span, t turn) (proven time.Time, err error) {
+// scan moves the records of one window with publish, chunk by chunk, and returns
+// up to where they are proven complete. It yields only between two proven parts.
+func (r *runner) scan(ctx context.Context, w sources.Span, t turn, publish publishFunc) (proven time.Time, err error) {
 	proven = w.From.Add(-r.stream.Tick)
 	if !r.status.sleep(ctx, r.account.Budget.Held()) {
 		return proven, ctx.Err()
@@ -62,7 +62,7 @@ func (r *runner) scan(ctx context.Context, w sources.Span, t turn) (proven time.
 		if err != nil {
 			return proven, fmt.Errorf("reading %s of stream %s: %w", w, r.stream.Name, err)
 		}
-		if err := r.publish(ctx, chunk, w, t); err != nil {
+		if err := publish(ctx, chunk, w, t); err != nil {
 			return proven, err
 		}
 		r.show()
@@ -75,6 +75,9 @@ func (r *runner) scan(ctx context.Context, w sources.Span, t turn) (proven time.
 	}
 	return proven, nil
 }
+
+// publishFunc makes the records of a chunk, found in window w, durable.
+type publishFunc func(ctx context.Context, chunk sources.Chunk, w sources.Span, t turn) error
 
 // show sets the metrics and the status that follow from the ledger.
 func (r *runner) show() {

@@ -58,19 +58,30 @@ func (r *runner) run(ctx context.Context) error {
 			wait = time.Until(due)
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the end of ctx is how a run ends
-		case isSinkFailure(err):
-			r.shared.stop(r.log, err)
-			return err
-		case fault.IsFatal(err):
-			r.shared.stop(r.log, err)
-			return fmt.Errorf("account %s: %w", r.account.Name, err)
 		default:
+			if err := r.ends(err); err != nil {
+				return err
+			}
 			wait = r.failed(err, due)
 		}
 		if !r.status.sleep(ctx, wait) {
 			return nil
 		}
 	}
+}
+
+// ends returns the error with which err ends the stream, nil when reading is
+// to be tried again.
+func (r *runner) ends(err error) error {
+	switch {
+	case isSinkFailure(err):
+	case fault.IsFatal(err):
+		err = fmt.Errorf("account %s: %w", r.account.Name, err)
+	default:
+		return nil
+	}
+	r.shared.stop(r.log, err)
+	return err
 }
 
 // clockStep is how far a provider's clock may lag behind its time: HTTP dates

@@ -27,6 +27,7 @@ type DeadLetter struct {
 	Reason        string    `json:"reason"`
 	CreatedAt     time.Time `json:"createdAt,omitzero"` // the row's, where it could be read; UTC
 	ObservedAt    time.Time `json:"observedAt"`         // UTC
+	Replay        string    `json:"replay,omitzero"`    // id of the replay that publishes it again
 	Raw           string    `json:"raw,omitzero"`       // the row as given, when it is UTF-8
 	RawBase64     string    `json:"rawBase64,omitzero"` // the row as given, when it is not UTF-8
 	RawBytes      int64     `json:"rawBytes"`           // size of the whole row
@@ -84,6 +85,7 @@ func (d *DeadLetter) Message() (Message, error) {
 	}
 	return Message{
 		ID:   digest("deadletter", d.Source.Account, d.Source.Stream, d.RecordID, d.RawSHA256),
-		Type: DeadLetterType, Source: d.Source, RecordID: d.RecordID, Time: at, DataSchema: DeadLetterSchema, Body: body,
+		Type: DeadLetterType, Source: d.Source, RecordID: d.RecordID, Time: at, DataSchema: DeadLetterSchema,
+		Replay: d.Replay, Body: body,
 	}, nil
 }

@@ -50,11 +50,11 @@ func (s Source) String() string { return s.System + "/" + s.Account + "/" + s.St
 
 // Record identifies one version of one row of a delivery log.
 type Record struct {
-	ID       string `json:"id"`               // the provider's id of the row
-	Revision int    `json:"revision"`         // 1 for the first version published of a record, +1 for each next
-	Version  string `json:"version,omitzero"` // the provider's own version, as text; empty where it has none
-	Terminal bool   `json:"terminal"`         // whether the provider will not change the row again
-	Left     bool   `json:"left,omitzero"`    // whether the row is no longer in the provider's log
+	ID       string `json:"id"`                // the provider's id of the row
+	Revision int    `json:"revision,omitzero"` // 1 for the first version published of a record, +1 for each next; 0 in a replay when it is not remembered
+	Version  string `json:"version,omitzero"`  // the provider's own version, as text; empty where it has none
+	Terminal bool   `json:"terminal"`          // whether the provider will not change the row again
+	Left     bool   `json:"left,omitzero"`     // whether the row is no longer in the provider's log
 }
 
 // Event is one normalized version of one record. Times are UTC.
@@ -68,10 +68,11 @@ type Event struct {
 	CreatedAt      time.Time `json:"createdAt"`          // when the provider created the row
 	UpdatedAt      time.Time `json:"updatedAt,omitzero"` // when it last changed; zero where the provider does not say
 	ObservedAt     time.Time `json:"observedAt"`         // when the connector read this version
+	Replay         string    `json:"replay,omitzero"`    // id of the replay that publishes it again; empty on first publication
 	// Section holds the provider's own fields under one name, the system's.
 	Section map[string]any `json:",embed"`
 
-	// ID is the CloudEvents id: see [EventID].
+	// ID is the CloudEvents id: see [EventID] and [ReplayEventID].
 	ID string `json:"-"`
 }
 
@@ -79,6 +80,12 @@ type Event struct {
 // account, stream, record id and print, each preceded by its length.
 func EventID(account, stream, recordID, print string) string {
 	return digest("event", account, stream, recordID, print)
+}
+
+// ReplayEventID returns the id of a record version in a replay with new ids: as
+// [EventID], over the replay id, too.
+func ReplayEventID(account, stream, recordID, print, replay string) string {
+	return digest("replay", account, stream, recordID, print, replay)
 }
 
 func digest(parts ...string) string {
@@ -104,6 +111,6 @@ func (e *Event) Message() (Message, error) {
 	}
 	return Message{
 		ID: e.ID, Type: "delivery." + string(e.Channel) + "." + string(e.Status), Source: e.Source,
-		RecordID: e.Record.ID, Time: at, DataSchema: DataSchema, Body: body,
+		RecordID: e.Record.ID, Time: at, DataSchema: DataSchema, Replay: e.Replay, Body: body,
 	}, nil
 }

@@ -14,6 +14,7 @@ type Message struct {
 	RecordID   string
 	Time       time.Time // when the provider created or last changed the record; UTC
 	DataSchema string
+	Replay     string // id of the replay that publishes the message again; empty on first publication
 	Body       []byte // JSON
 }
 
@@ -24,7 +25,7 @@ type Attribute struct{ Name, Value string }
 // fixed order. Values may hold any Unicode: a sink encodes them as its
 // protocol binding requires.
 func (m *Message) Attributes() []Attribute {
-	return []Attribute{
+	list := []Attribute{
 		{"specversion", "1.0"},
 		{"id", m.ID},
 		{"source", "/" + url.PathEscape(m.Source.System) + "/" + url.PathEscape(m.Source.Account) + "/" + url.PathEscape(m.Source.Stream)},
@@ -34,6 +35,20 @@ func (m *Message) Attributes() []Attribute {
 		{"dataschema", m.DataSchema},
 		{"datacontenttype", "application/json"},
 	}
+	if m.Replay != "" {
+		list = append(list, Attribute{"replayid", m.Replay})
+	}
+	return list
+}
+
+// PublicationID is what repetitions of one publication have in common: the id,
+// and in a replay the id with that of the replay, so that a sink which drops
+// repetitions does not take a replay for one.
+func (m *Message) PublicationID() string {
+	if m.Replay == "" {
+		return m.ID
+	}
+	return m.ID + "/" + m.Replay
 }
 
 // Key orders the versions of one record in partitioned sinks:

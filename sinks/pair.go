@@ -37,7 +37,7 @@ func (p *pair) Open(ctx context.Context, unit string) (Session, error) {
 type pairSession struct {
 	publisher Publisher
 	store     checkpoint.Store
-	// stored holds the ids that were acknowledged in a commit whose state is
+	// stored holds the publication ids of messages that were acknowledged in a commit whose state is
 	// not saved yet, so that calling Commit again does not repeat them.
 	stored map[string]bool
 }
@@ -84,13 +84,13 @@ func (s *pairSession) publish(ctx context.Context, c Commit) error {
 			if r.Dead {
 				from = dead
 			}
-			refused[from.messages[r.Index].ID] = true
+			refused[from.messages[r.Index].PublicationID()] = true
 			r.Index = from.at[r.Index]
 		}
 	}
 	for _, m := range slices.Concat(events.messages, dead.messages) {
-		if !refused[m.ID] {
-			s.stored[m.ID] = true
+		if id := m.PublicationID(); !refused[id] {
+			s.stored[id] = true
 		}
 	}
 	return err
@@ -105,7 +105,7 @@ type remaining struct {
 func (s *pairSession) missing(list []schema.Message) remaining {
 	var r remaining
 	for i, m := range list {
-		if !s.stored[m.ID] {
+		if !s.stored[m.PublicationID()] {
 			r.messages, r.at = append(r.messages, m), append(r.at, i)
 		}
 	}

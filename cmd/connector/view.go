@@ -55,14 +55,26 @@ func (v *view) event(e *schema.Event) error {
 	if !strings.EqualFold(e.ProviderStatus, string(e.Status)) {
 		given = " (" + e.ProviderStatus + ")"
 	}
+	which := e.Record.ID
+	if e.Record.Revision > 0 {
+		which += fmt.Sprintf("  revision %d", e.Record.Revision)
+	}
 	_, err := fmt.Fprintf(v.w, "%s  %-28s  %s  %s\n", v.paint(grey, at.Local().Format(time.DateTime)), e.Source.Account+"/"+e.Source.Stream,
-		v.paint(statusColours[e.Status], fmt.Sprintf("%-22s", string(e.Status)+given)), fmt.Sprintf("%s  revision %d", e.Record.ID, e.Record.Revision))
+		v.paint(statusColours[e.Status], fmt.Sprintf("%-22s", string(e.Status)+given)), which+replayed(e.Replay))
 	return err
 }
 
+// replayed says that a message was published again.
+func replayed(id string) string {
+	if id == "" {
+		return ""
+	}
+	return "  replay " + id
+}
+
 func (v *view) deadLetter(d *schema.DeadLetter) error {
-	_, err := fmt.Fprintf(v.w, "%s  %-28s  %s  %s: %s\n", v.paint(grey, d.ObservedAt.Local().Format(time.DateTime)), d.Source.Account+"/"+d.Source.Stream,
-		v.paint(red, fmt.Sprintf("%-22s", "dead letter")), d.Class, d.Reason)
+	_, err := fmt.Fprintf(v.w, "%s  %-28s  %s  %s: %s%s\n", v.paint(grey, d.ObservedAt.Local().Format(time.DateTime)), d.Source.Account+"/"+d.Source.Stream,
+		v.paint(red, fmt.Sprintf("%-22s", "dead letter")), d.Class, d.Reason, replayed(d.Replay))
 	return err
 }
 

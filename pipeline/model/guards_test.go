@@ -75,7 +75,7 @@ var guards = []guard{
 		"err = c.session.Commit(ctx, sinks.Commit{State: commit.State})\n\t\tif err == nil && len(commit.Events)+len(commit.Dead) > 0 {\n\t\t\terr = c.session.Commit(ctx, commit)\n\t\t}"}}},
 	{name: "Pair: messages before state", edits: []edit{{pairGo, "if err := s.publish(ctx, c); err != nil {",
 		"if err := s.store.Save(context.WithoutCancel(ctx), c.State); err != nil {\n\t\treturn err\n\t}\n\tif err := s.publish(ctx, c); err != nil {"}}},
-	{name: "Pair: acknowledged messages are not repeated", edits: []edit{{pairGo, "if !s.stored[m.ID] {", "if true {"}}},
+	{name: "Pair: acknowledged messages are not repeated", edits: []edit{{pairGo, "if !s.stored[m.PublicationID()] {", "if true {"}}},
 	{name: "Chunks: an unfinished answer proves nothing", edits: []edit{{chunksGo, "Proven: c.proven}", "Proven: c.window}"}}},
 	{name: "Keyset: the tick of a page's last row is read again", edits: []edit{{keysetGo, "k.add(p, last.Add(-k.tick)), last", "k.add(p, last), last.Add(k.tick)"}}},
 	{name: "Keyset: a tick that fills a page is enumerated", edits: []edit{{keysetGo, "k.enumerate(ctx, span.From), span.From", "k.add(p, span.From), span.From"}}},

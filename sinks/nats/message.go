@@ -32,14 +32,14 @@ const headerPrefix = "ce-"
 const maxHeaderBytes = math.MaxUint16
 
 // encode returns m as a NATS message in CloudEvents binary mode. Its
-// Nats-Msg-Id lets the server drop a repetition.
+// Nats-Msg-Id lets the server drop a repetition, but not a replay.
 func encode(prefix, stream string, m *schema.Message, dead bool) *natsio.Msg {
 	attributes := m.Attributes()
 	header := make(natsio.Header, len(attributes)+2)
 	for _, a := range attributes {
 		header[headerPrefix+a.Name] = []string{encodeValue(a.Value)}
 	}
-	header[jetstream.MsgIDHeader] = []string{m.ID}
+	header[jetstream.MsgIDHeader] = []string{m.PublicationID()}
 	header[jetstream.ExpectedStreamHeader] = []string{stream}
 	return &natsio.Msg{Subject: subject(prefix, m.Source, dead), Header: header, Data: m.Body}
 }

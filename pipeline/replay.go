@@ -1,0 +1,340 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"connector/checkpoint"
+	"connector/internal/budget"
+	"connector/schema"
+	"connector/sources"
+)
+
+// Replay says what is published again, and how it is marked.
+type Replay struct {
+	ID     string                   // of the replay; the same id again repeats the same publications
+	Span   sources.Span             // of the providers' time
+	NewIDs bool                     // whether events get ids of the replay's own instead of those they had
+	Only   func(schema.Source) bool // chooses streams; nil chooses all
+}
+
+// mark makes e the replay's; a nil replay marks nothing.
+func (w *Replay) mark(e *schema.Event, rec sources.Record) {
+	if w == nil {
+		return
+	}
+	e.Replay = w.ID
+	if w.NewIDs {
+		e.ID = schema.ReplayEventID(e.Source.Account, e.Source.Stream, rec.ID, rec.Print, w.ID)
+	}
+}
+
+// Replayed says what a replay did with one stream.
+type Replayed struct {
+	Source schema.Source
+	Rows   int64          // read
+	Again  int64          // events published again
+	News   int64          // events of versions that were not published before, which bear no mark
+	Dead   int64          // dead letters, new ones and those published again
+	Unread []sources.Span // not replayed: they were never read
+	Gaps   []sources.Span // in which rows may be missing
+}
+
+// Replayer publishes the present versions of the records of a range again.
+type Replayer struct {
+	pipeline *Pipeline
+	streams  []*replayer
+}
+
+// Replay prepares a replay instead of [Pipeline.Run].
+func (p *Pipeline) Replay(what Replay) *Replayer {
+	all := &Replayer{pipeline: p}
+	for _, r := range p.runners {
+		if what.Only == nil || what.Only(r.from) {
+			all.streams = append(all.streams, &replayer{
+				runner: r, what: &what, seen: newRecent(),
+				done: Replayed{Source: r.from}, progress: Progress{Source: r.from},
+			})
+		}
+	}
+	return all
+}
+
+// Run reads what was read before of the range, oldest first, and publishes it
+// again. Coverage stays as it is. Transient errors are tried again without end. It
+// returns nil at the end, gaps or not; the error of ctx when that ends before;
+// or what ended single streams, when the others have come to their end.
+func (a *Replayer) Run(ctx context.Context) error {
+	err := a.pipeline.each(ctx, func(r *runner, ctx context.Context) error {
+		i := slices.IndexFunc(a.streams, func(s *replayer) bool { return s.runner == r })
+		if i < 0 {
+			return nil
+		}
+		return a.streams[i].replay(ctx)
+	})
+	if err == nil && slices.ContainsFunc(a.streams, func(s *replayer) bool { return !s.over }) {
+		return ctx.Err()
+	}
+	return err
+}
+
+// Results returns what was done so far. It may be called at any time.
+func (a *Replayer) Results() []Replayed {
+	list := make([]Replayed, 0, len(a.streams))
+	for _, s := range a.streams {
+		s.mu.Lock()
+		done := s.done
+		done.Unread, done.Gaps = slices.Clone(done.Unread), slices.Clone(done.Gaps)
+		s.mu.Unlock()
+		list = append(list, done)
+	}
+	return list
+}
+
+// Progress returns how far each stream has come. It may be called at any time.
+func (a *Replayer) Progress() []Progress {
+	list := make([]Progress, 0, len(a.streams))
+	for _, s := range a.streams {
+		s.mu.Lock()
+		list = append(list, s.progress)
+		s.mu.Unlock()
+	}
+	return list
+}
+
+// replayer replays one stream.
+type replayer struct {
+	*runner
+	what *Replay
+	seen *recent
+	left []stretch // to be replayed
+	over bool      // whether all was; read when run has returned
+
+	mu       sync.Mutex
+	done     Replayed
+	progress Progress
+}
+
+// stretch is time that was read. What was published of it is either
+// remembered or forgotten.
+type stretch struct {
+	sources.Span
+	begin     time.Time // of Span when nothing of it was replayed
+	forgotten bool
+}
+
+// replay goes on until nothing is left, ctx ends, or a fatal error.
+func (r *replayer) replay(ctx context.Context) error {
+	r.prepare()
+	for len(r.left) > 0 {
+		err := r.step(budget.With(ctx, budget.Rest))
+		switch {
+		case err == nil:
+			r.retry.reset()
+			r.status.good()
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // Replayer.Run tells
+		default:
+			if err := r.ends(err); err != nil {
+				return err
+			}
+			if !r.status.sleep(ctx, r.failed(err, time.Now())) {
+				return nil
+			}
+		}
+	}
+	r.over = true
+	return nil
+}
+
+// prepare lists what of the range is to be replayed, and what was never read.
+func (r *replayer) prepare() {
+	tick := r.stream.Tick
+	s := sources.Span{From: r.what.Span.From.Add(tick - 1).Truncate(tick), To: r.what.Span.To.Truncate(tick)}
+	var unread, total []sources.Span
+	for _, known := range r.ranges() {
+		if known.State == checkpoint.Unread || known.State == checkpoint.Backfill || known.To.Before(s.From) || known.From.After(s.To) {
+			continue
+		}
+		if known.From.After(s.From) {
+			unread = append(unread, sources.Span{From: s.From, To: known.From.Add(-tick)})
+			s.From = known.From
+		}
+		part := sources.Span{From: s.From, To: known.To}
+		if s.To.Before(part.To) {
+			part.To = s.To
+		}
+		r.add(part, known.State == checkpoint.Sealed || known.State == checkpoint.Lost)
+		s.From = part.To.Add(tick)
+	}
+	if !s.Empty() {
+		unread = append(unread, s)
+	}
+	for _, s := range r.left {
+		total = append(total, s.Span)
+	}
+	for _, s := range unread {
+		r.log.Warn("skipped in the replay: it was never read, so nothing of it was published", "from", s.From, "to", s.To)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done.Unread, r.progress.Total = unread, length(total)
+}
+
+// ranges returns what the ledger says, nothing when there is none.
+func (r *replayer) ranges() []checkpoint.Range {
+	if r.ledger == nil {
+		return nil
+	}
+	return r.ledger.Ranges()
+}
+
+// add appends to what is left, to its last stretch when that touches and is alike.
+func (r *replayer) add(s sources.Span, forgotten bool) {
+	if n := len(r.left); n > 0 && r.left[n-1].forgotten == forgotten && r.left[n-1].To.Add(r.stream.Tick).Equal(s.From) {
+		r.left[n-1].To = s.To
+		return
+	}
+	r.left = append(r.left, stretch{s, s.From, forgotten})
+}
+
+// step replays the first window of what is left. What cannot be proven
+// complete is noted, and replaying goes on behind it.
+func (r *replayer) step(ctx context.Context) error {
+	w := r.cut(r.left[0].Span)
+	reached, err := r.scan(ctx, w, turn{}, r.republish)
+	if gap, ok := errors.AsType[*sources.GapError](err); ok {
+		r.log.Error("gap: the provider may hold rows that it does not show; the replay goes on behind it", "from", gap.Span.From, "to", gap.Span.To, "reason", gap.Reason)
+		r.mu.Lock()
+		r.done.Gaps = append(r.done.Gaps, gap.Span)
+		r.mu.Unlock()
+		reached, err = gap.Span.To, nil
+	}
+	r.reached(reached)
+	return err
+}
+
+// reached takes the time up to an instant from what is left.
+func (r *replayer) reached(at time.Time) {
+	s := &r.left[0]
+	next := at.Add(r.stream.Tick)
+	r.mu.Lock()
+	r.progress.Done += min(next.Sub(s.From), s.To.Sub(s.From))
+	r.mu.Unlock()
+	if s.From = next; s.Empty() {
+		r.left = r.left[1:]
+	}
+}
+
+// republish publishes the records of a chunk again, in commits of the size that
+// the sink takes.
+func (r *replayer) republish(ctx context.Context, chunk sources.Chunk, w sources.Span, _ turn) error {
+	most := r.commits.limits.MaxMessages
+	if most <= 0 {
+		most = max(1, len(chunk.Records))
+	}
+	for records := range slices.Chunk(chunk.Records, most) {
+		b, err := r.readmit(ctx, records, w)
+		if err == nil {
+			err = r.commits.commit(ctx, b)
+		}
+		if err != nil {
+			r.seen.forget(records)
+			return err
+		}
+		r.count(len(records), b)
+	}
+	return nil
+}
+
+func (r *replayer) count(rows int, b *batch) {
+	again := 0
+	for i := range b.events {
+		if b.events[i].Replay != "" {
+			again++
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done.Rows += int64(rows)
+	r.done.Again += int64(again)
+	r.done.News += int64(len(b.events) - again)
+	r.done.Dead += int64(len(b.dead))
+	r.progress.Rows, r.progress.Events = r.done.Rows, r.done.Again+r.done.News
+}
+
+// readmit turns each record into an event: an unmarked one when the ledger does
+// not know the version, and a marked one when it is the latest that it knows,
+// or of a time of which it knows nothing any more.
+func (r *replayer) readmit(ctx context.Context, records []sources.Record, w sources.Span) (*batch, error) {
+	b := &batch{runner: r.runner, ledger: r.ledger.Begin()}
+	if err := r.own(b); err != nil {
+		return nil, err
+	}
+	near := sources.Span{From: w.From.Add(-r.stream.Tick), To: w.To.Add(r.stream.Tick)}
+	forgotten := r.left[0].forgotten
+	if !forgotten {
+		if err := b.ledger.Read(ctx, records, near); err != nil {
+			return nil, err
+		}
+	}
+	r.metrics.rows.Add(float64(len(records)))
+	for _, rec := range records {
+		switch {
+		case r.beside(rec, w) || !r.seen.add(rec):
+		case forgotten:
+			b.add(rec, checkpoint.Version{}, r.what)
+		default:
+			if err := b.repeat(ctx, rec, near, r.what); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return b, nil
+}
+
+// beside reports whether a record lies in a tick next to w and is replayed
+// with that, if at all. One of the tick before w is not when that was just replayed:
+// then it was seen, unless the provider filters on another time than the creation.
+func (r *replayer) beside(rec sources.Record, w sources.Span) bool {
+	after := rec.Created.After(w.To) && !rec.Created.After(w.To.Add(r.stream.Tick))
+	before := rec.Created.Before(w.From) && !rec.Created.Before(w.From.Add(-r.stream.Tick))
+	return after || before && w.From.Equal(r.left[0].begin)
+}
+
+// repeat adds the event of a record in time that the ledger remembers; of an
+// older version than the latest, none.
+func (b *batch) repeat(ctx context.Context, rec sources.Record, near sources.Span, what *Replay) error {
+	v, err := b.ledger.Admit(ctx, rec, near)
+	if err != nil {
+		return err
+	}
+	if v.Fresh {
+		b.add(rec, v, nil)
+		return nil
+	}
+	revision, current := b.ledger.Known(rec)
+	if !current {
+		b.runner.metrics.stale.Inc()
+		return nil
+	}
+	b.add(rec, checkpoint.Version{Revision: revision}, what)
+	return nil
+}
+
+// add adds the event of a version, or its dead letter, as published again by a
+// replay unless that is nil.
+func (b *batch) add(rec sources.Record, v checkpoint.Version, again *Replay) {
+	m, err := b.runner.event(rec, v, again)
+	switch {
+	case err == nil:
+		b.events, b.records = append(b.events, m), append(b.records, rec)
+	case again == nil:
+		b.bury(rec, err)
+	default:
+		b.letter(rec, err, again.ID)
+	}
+}
