@@ -11,8 +11,9 @@ func (b *Batch) Known(r sources.Record) (revision int, current bool) {
 		return 0, false
 	}
 	print, was := hash(r.Print)>>16, s.entry
+	current = print == was.print
 	if r.Rank == sources.UnknownRank { // Admit keeps the print of such a version as the one before
-		return int(was.revision), print == was.print || was.prev != 0 && uint32(print>>16) == was.prev
+		current = current || was.prev != 0 && uint32(print>>16) == was.prev
 	}
-	return int(was.revision), print == was.print && foldRank(r.Rank, s.at.block) >= was.rank
+	return int(was.revision), current
 }

@@ -151,3 +151,38 @@ func TestForgetKeepsWhatIsReadAgain(t *testing.T) {
 		}
 	}
 }
+
+func TestKnown(t *testing.T) {
+	known := []sources.Record{rec("a", 1, 1, "p", false), rec("a", 1, 2, "q", false), rec("turned bad", 1, 1, "p", false), bad("turned bad", "r"), bad("bad", "r")}
+	tests := []struct {
+		name     string
+		r        sources.Record
+		revision int
+		current  bool
+	}{
+		{"latest", rec("a", 1, 2, "q", false), 2, true},
+		{"older", rec("a", 1, 1, "p", false), 2, false},
+		{"unreadable, after a readable one", bad("turned bad", "r"), 1, true},
+		{"dead letter only", bad("bad", "r"), 0, true},
+		{"unknown", rec("b", 1, 1, "p", false), 0, false},
+	}
+	disk := newDisk()
+	l := disk.ledger(t)
+	b := l.Begin()
+	for _, r := range known {
+		admit(t, b, r, span(0, 10))
+		if r.Fault != nil {
+			b.Dead(r)
+		}
+	}
+	disk.commit(t, b)
+	for _, tt := range tests {
+		b := l.Begin()
+		if err := b.Read(t.Context(), []sources.Record{tt.r}, span(0, 10)); err != nil {
+			t.Fatal(err)
+		}
+		if revision, current := b.Known(tt.r); revision != tt.revision || current != tt.current {
+			t.Errorf("%s: got revision %d, current %v, want %d, %v", tt.name, revision, current, tt.revision, tt.current)
+		}
+	}
+}
