@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,10 +74,41 @@ func TestLeft(t *testing.T) {
 	}
 }
 
+func TestReplay(t *testing.T) {
+	e := event()
+	first, err := e.Message()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, revision := range []int{0, 3} { // without one when it is not remembered
+		e.Replay, e.Record.Revision = "r1", revision
+		m, err := e.Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(m.Body); err != nil || !strings.Contains(string(m.Body), `"replay":"r1"`) || strings.Contains(string(m.Body), `"revision"`) != (revision > 0) {
+			t.Errorf("revision %d: got %s, %v", revision, m.Body, err)
+		}
+		if !slices.Contains(m.Attributes(), schema.Attribute{Name: "replayid", Value: "r1"}) {
+			t.Errorf("got attributes %v, want replayid among them", m.Attributes())
+		}
+		if m.ID != first.ID || m.PublicationID() != first.ID+"/r1" || first.PublicationID() != first.ID {
+			t.Errorf("got id %s and publication %s after %s and %s", m.ID, m.PublicationID(), first.ID, first.PublicationID())
+		}
+	}
+	d := schema.DeadLetter{Source: e.Source, RecordID: "1", ObservedAt: e.ObservedAt}
+	was, _ := d.Message()
+	d.Replay = "r1"
+	if m, err := d.Message(); err != nil || m.ID != was.ID || m.Replay != "r1" || !strings.Contains(string(m.Body), `"replay":"r1"`) {
+		t.Errorf("dead letter: got %+v, %v, want the id of %+v and the mark", m, err, was)
+	}
+}
+
 func TestValidateRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*schema.Event){
 		"status not in the list":   func(e *schema.Event) { e.Status = "lost" },
-		"revision zero":            func(e *schema.Event) { e.Record.Revision = 0 },
+		"no revision, no replay":   func(e *schema.Event) { e.Record.Revision = 0 },
+		"empty replay id":          func(e *schema.Event) { e.Replay, e.Section["replay"] = "", "" },
 		"no record id":             func(e *schema.Event) { e.Record.ID = "" },
 		"time not UTC":             func(e *schema.Event) { e.CreatedAt = e.CreatedAt.In(time.FixedZone("", 8*3600)) },
 		"wrong schema major":       func(e *schema.Event) { e.SchemaVersion = "2.0" },
@@ -101,6 +133,7 @@ func TestEventID(t *testing.T) {
 		"stream":  schema.EventID("a", "t", "r", "p"),
 		"record":  schema.EventID("a", "s", "q", "p"),
 		"print":   schema.EventID("a", "s", "r", "q"),
+		"replay":  schema.ReplayEventID("a", "s", "r", "p", "r1"),
 		"border":  schema.EventID("as", "", "r", "p"),
 	} {
 		if other == base {

@@ -128,6 +128,22 @@ func describe(err error) string {
 	return fmt.Sprint("event ", r.Messages[0].Index)
 }
 
+// An event and its replay in one commit are two messages.
+func TestPairTellsReplaysApart(t *testing.T) {
+	l := &log{publish: failing(), save: failing(errBroken)}
+	session, err := sinks.Pair(l, func(context.Context, string) (checkpoint.Store, error) { return l, nil }).Open(t.Context(), "u0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, again := schema.Message{ID: "a"}, schema.Message{ID: "a", Replay: "r1"}
+	for _, events := range [][]schema.Message{{first}, {first, again}} {
+		_ = session.Commit(t.Context(), sinks.Commit{Events: events, State: []checkpoint.Entry{{Key: "s"}}})
+	}
+	if got, want := fmt.Sprint(l.lines), "[publish a save s publish a save s]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 // A commit whose messages are acknowledged is saved even when ctx has ended
 // meanwhile: otherwise a restart would publish them again.
 func TestPairSavesAfterTheEnd(t *testing.T) {

@@ -123,6 +123,11 @@ func TestWireFormat(t *testing.T) {
 		"ce-subject": {"%E5%8D%95%20%221%22"}, "ce-time": {"2026-03-29T01:59:59Z"}, "ce-dataschema": {schema.DataSchema},
 		"ce-datacontenttype": {"application/json"}, jetstream.MsgIDHeader: {m.ID}, jetstream.ExpectedStreamHeader: {"DELIVERY"},
 	}
+	replay := m
+	replay.Replay = "r1"
+	if got := encode("delivery", "DELIVERY", &replay, false).Header; got.Get(jetstream.MsgIDHeader) != m.ID+"/r1" || got.Get("ce-id") != m.ID || got.Get("ce-replayid") != "r1" {
+		t.Errorf("replay: got headers %v, want another message id with the same event id", got)
+	}
 	for name, values := range want {
 		if got := got.Header[name]; len(got) != 1 || got[0] != values[0] {
 			t.Errorf("header %s: got %q, want %q", name, got, values)

@@ -21,6 +21,7 @@ func checks() []check {
 		{"ended context", checkEnded},
 		{"cancelled while publishing", checkCancelled},
 		{"published again", checkAgain},
+		{"replayed", checkReplayed},
 		{"closed", checkClosed},
 		{"tail", checkTail},
 		{"tail follows", checkFollow},
@@ -207,6 +208,22 @@ func (r *run) retried(ctx context.Context, events []schema.Message) error {
 		return fmt.Errorf("publishing again: %w", err)
 	}
 	return r.expect(ctx, events, nil, r.repeats())
+}
+
+// checkReplayed publishes an event again under the same id, marked by a replay.
+func checkReplayed(ctx context.Context, r *run) error {
+	events, dead := r.messages("replayed", 3, 200), []schema.Message{r.deadLetter("replayed", "dead", 3)}
+	for _, id := range []string{"", "replay 1", "replay 2"} {
+		for _, list := range [][]schema.Message{events, dead} {
+			for i := range list {
+				list[i].Replay = id
+			}
+		}
+		if err := r.stored(ctx, events, dead); err != nil {
+			return fmt.Errorf("replay %q: %w", id, err)
+		}
+	}
+	return nil
 }
 
 // repeats reports whether publishing again may store again.

@@ -55,6 +55,7 @@ type check struct {
 //   - Limits().MaxMessages messages fit one call; none is fine too;
 //   - when ctx ends Publish returns its error promptly; calling again stores
 //     everything, and twice only under [sinks.ExactlyOnceUnlessCrash];
+//   - a message published again under another replay id is stored once more;
 //   - after Close, Publish returns an error;
 //   - Tail keeps [sinks.TailOptions].
 func Check(ctx context.Context, target Target) error {

@@ -44,6 +44,7 @@ type fakeFault struct {
 	reopens bool                                                   // publishes after Close
 	tail    func(opts *sinks.TailOptions)                          // misreads the options
 	deaf    bool                                                   // its Tail drops yield's error
+	byID    bool                                                   // takes a replay for a repetition
 	few     int                                                    // fails above this many messages
 }
 
@@ -134,6 +135,9 @@ func (m *memory) store(all []sinks.Received) {
 	defer m.mu.Unlock()
 	for _, r := range all {
 		id := r.Attribute("id")
+		if replay := r.Attribute("replayid"); !m.breaks.byID {
+			id += "/" + replay
+		}
 		if m.dedupe && m.ids[id] {
 			continue
 		}
@@ -242,6 +246,7 @@ func TestCheckRefusesBrokenPublishers(t *testing.T) {
 			m.ids = map[string]bool{}
 			return all
 		}}, "published again"},
+		{"takes a replay for a repetition", true, fakeFault{byID: true}, "replayed"},
 		{"reorders", true, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received {
 			if n := len(all); n > 1 {
 				all[0], all[n-2] = all[n-2], all[0]
