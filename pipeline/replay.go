@@ -73,6 +73,7 @@ func (a *Replayer) Run(ctx context.Context) error {
 		if i < 0 {
 			return nil
 		}
+		defer a.streams[i].stop()
 		return a.streams[i].replay(ctx)
 	})
 	if err == nil && slices.ContainsFunc(a.streams, func(s *replayer) bool { return !s.over }) {
@@ -150,6 +151,12 @@ func (r *replayer) replay(ctx context.Context) error {
 	return nil
 }
 
+func (r *replayer) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.progress.Stopped = true
+}
+
 // prepare lists what of the range is to be replayed, and what was never read.
 func (r *replayer) prepare() {
 	tick := r.stream.Tick
@@ -210,6 +217,7 @@ func (r *replayer) step(ctx context.Context) error {
 		r.log.Error("gap: the provider may hold rows that it does not show; the replay goes on behind it", "from", gap.Span.From, "to", gap.Span.To, "reason", gap.Reason)
 		r.mu.Lock()
 		r.done.Gaps = append(r.done.Gaps, gap.Span)
+		r.progress.Gaps++
 		r.mu.Unlock()
 		reached, err = gap.Span.To, nil
 	}
@@ -263,7 +271,7 @@ func (r *replayer) count(rows int, b *batch) {
 	r.done.Again += int64(again)
 	r.done.News += int64(len(b.events) - again)
 	r.done.Dead += int64(len(b.dead))
-	r.progress.Rows, r.progress.Events = r.done.Rows, r.done.Again+r.done.News
+	r.progress.Rows, r.progress.Events, r.progress.DeadLetters = r.done.Rows, r.done.Again+r.done.News, r.done.Dead
 }
 
 // readmit turns each record into an event: an unmarked one when the ledger does

@@ -68,7 +68,7 @@ Kafka, a file or stdout. It is configured by environment variables: see "connect
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(runCommand(env), backfillCommand(env), checkpointCommand(env), demoCommand(env), checkCommand(env), tailCommand(env), configCommand(env), versionCommand(env))
+	root.AddCommand(runCommand(env), backfillCommand(env), replayCommand(env), checkpointCommand(env), demoCommand(env), checkCommand(env), tailCommand(env), configCommand(env), versionCommand(env))
 	refuseArgs(root)
 	return root
 }

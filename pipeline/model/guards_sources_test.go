@@ -24,7 +24,7 @@ var sourceGuards = []guard{
 	{name: "Split: a part is smaller than an answer of the scan", edits: []edit{{splitGo, " && s.trusts(left) && s.trusts(right)", ""}}},
 	{name: "Split: the whole holds the rows of its parts", edits: []edit{{splitGo, "return whole.holds(left, right) && ", "return "}}, redundant: "a cap in rows that stays the same cuts no part that is smaller than it"},
 	{name: "Split: a tick needs a proof", edits: []edit{{splitGo, "case s.trusts(d):", "case true:"}}},
-	{name: "Split: the cut is the median", edits: []edit{{digestGo, "if ticks := d.ticks[field]; len(ticks) > 0 {", "if ticks := d.ticks[field]; false {"}}, redundant: "it costs requests only"},
+	{name: "Split: the cut is the median", edits: []edit{{digestGo, "if len(ticks) > 0 {", "if false {"}}, redundant: "it costs requests only"},
 	{name: "Split: the whole is asked for again", edits: []edit{{splitGo, "if whole.rows != s.capped &&", "if false &&"}}, redundant: "it costs requests only"},
 	{name: "httpx: a web page is no answer", edits: []edit{{httpGo, "if !isHTML(head) {", "if true {"}}},
 	{name: "httpx: the Date of a gateway is not the provider's", edits: []edit{{httpGo, "if err == nil || trusted(err) {", "if true {"}}},

@@ -51,7 +51,7 @@ var guards = []guard{
 	{name: "Cover: what is given up or watched stays so", edits: []edit{{batchGo, "if was.closed() || was == Watched {", "if false {"}}},
 	{name: "scan: an error ends the pass", edits: []edit{{readGo, "return proven, fmt.Errorf(\"reading %s of stream %s: %w\", w, r.stream.Name, err)", "_ = fmt.Errorf\n\t\t\treturn w.To, nil"}}},
 	{name: "skip: what is not proven is a gap", edits: []edit{{readGo, "b.ledger.Gap(gap.Span)", "b.ledger.Cover(gap.Span, r.plan.now, r.account.Lateness)"}}},
-	{name: "Seal: not before give-up", edits: []edit{{readGo, "b.ledger.Seal(r.horizon(now))", "b.ledger.Seal(now)"}}},
+	{name: "Seal: not before give-up", edits: []edit{{readGo, "b.ledger.Seal(r.horizon(t.now))", "b.ledger.Seal(t.now)"}}},
 	{name: "Seal: nothing that is young", edits: []edit{{batchGo, "case Watched:\n\t\t\treturn Sealed", "case Watched, Young:\n\t\t\treturn Sealed"}}},
 	{name: "dropped: only what is given up", edits: []edit{{batchGo, "bk.until < b.sealed && b.closed(bk.from-1, bk.until+1) && ", ""}}},
 	{name: "dropped: nothing beside what is read", edits: []edit{{batchGo, "b.closed(bk.from-1, bk.until+1)", "b.closed(bk.from, bk.until)"}}},
