@@ -15,10 +15,7 @@ import (
 	"connector/sources/httpx"
 )
 
-var (
-	errLine  = errors.New("connection reset")
-	noLimits = budget.New(0)
-)
+var errLine = errors.New("connection reset")
 
 // remote is a provider that speaks HTTP as one process sees it: the real
 // source, and the transport that answers it.
@@ -46,7 +43,7 @@ func (h *history) open(p *process) sources.Source {
 
 // options are those of a source that sends its requests to t.
 func options(t http.RoundTripper) httpx.Options {
-	return httpx.Options{Transport: t, Budget: noLimits}
+	return httpx.Options{Transport: t, Budget: budget.New(0)}
 }
 
 // Now asks the real source, which must not be ahead of the provider.
