@@ -33,6 +33,15 @@ func (l *Ledger) Sealed() []Day {
 	return slices.SortedFunc(maps.Values(l.sealed), func(x, y Day) int { return x.Start.Compare(y.Start) })
 }
 
+// GivenUp returns how many records were given up, and how many of them might
+// have changed still.
+func (l *Ledger) GivenUp() (records, open int) {
+	for _, d := range l.sealed {
+		records, open = records+d.Records, open+d.Open
+	}
+	return records, open
+}
+
 // Records counts the records created in [from, to], to the five minutes, that
 // the ledger holds, and those of them that may still change. Records without
 // a readable creation time count for the hour they were found in. It reads no page.

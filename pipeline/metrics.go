@@ -11,6 +11,7 @@ import (
 type Metrics struct {
 	rows, events, stale, dead, errors *prometheus.CounterVec
 	frontier, gaps, unread, silent    *prometheus.GaugeVec
+	givenUp                           *prometheus.GaugeVec
 	commit                            prometheus.Histogram
 	commitErrors                      prometheus.Counter
 }
@@ -34,6 +35,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		frontier: gauge("frontier_timestamp_seconds", "Provider time up to which the stream was read, Unix seconds."),
 		gaps:     gauge("gaps", "Ranges of which the provider may hold rows that it does not show."),
 		unread:   gauge("unread_seconds", "Provider time that is still to be read before the latest that was, backfill apart."),
+		givenUp:  gauge("given_up_records", "Records that were given up while they might still have changed."),
 		silent:   gauge("silent_seconds", "Provider time that was read since the newest record."),
 		commit: f.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "connector", Name: "commit_seconds", Help: "Time of successful commits.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
@@ -49,7 +51,7 @@ type streamMetrics struct {
 	rows, events, stale, errors prometheus.Counter
 	dead                        *prometheus.CounterVec
 	frontier, gaps              prometheus.Gauge
-	unread, silent              prometheus.Gauge
+	unread, silent, givenUp     prometheus.Gauge
 }
 
 func (m *Metrics) stream(s schema.Source) *streamMetrics {
@@ -57,6 +59,6 @@ func (m *Metrics) stream(s schema.Source) *streamMetrics {
 	return &streamMetrics{
 		rows: m.rows.With(l), events: m.events.With(l), stale: m.stale.With(l), errors: m.errors.With(l),
 		dead: m.dead.MustCurryWith(l), frontier: m.frontier.With(l), gaps: m.gaps.With(l),
-		unread: m.unread.With(l), silent: m.silent.With(l),
+		unread: m.unread.With(l), silent: m.silent.With(l), givenUp: m.givenUp.With(l),
 	}
 }

@@ -84,6 +84,8 @@ func (r *runner) show() {
 	r.metrics.frontier.Set(float64(r.ledger.Frontier().UnixMilli()) / 1000)
 	r.metrics.gaps.Set(float64(len(r.ledger.In(checkpoint.Gap))))
 	r.metrics.unread.Set(length(r.ledger.In(checkpoint.Unread)).Seconds())
+	_, open := r.ledger.GivenUp()
+	r.metrics.givenUp.Set(float64(open))
 	r.metrics.silent.Set(max(0, r.ledger.End().Sub(r.ledger.SilentSince())).Seconds())
 	r.status.show(r.ledger)
 }

@@ -138,7 +138,7 @@ func TestCheckpointBesideRun(t *testing.T) {
 func TestTimelineShowsTheLeastKnown(t *testing.T) {
 	at := func(h int) time.Time { return time.Unix(1_700_000_000, 0).Add(time.Duration(h) * time.Hour) }
 	stretchOf := func(from, to int, s checkpoint.State) stretch {
-		return stretch{sources.Span{From: at(from), To: at(to).Add(-time.Second)}, rankOf(s.String())}
+		return stretch{Span: sources.Span{From: at(from), To: at(to).Add(-time.Second)}, rank: rankOf(s.String())}
 	}
 	line, column := timeline([]stretch{stretchOf(0, 500, checkpoint.Sealed), stretchOf(500, 501, checkpoint.Gap), stretchOf(501, 720, checkpoint.Watched)})
 	var got strings.Builder

@@ -62,7 +62,8 @@ var coverStates = []coverState{
 // stretch is a range as it is shown.
 type stretch struct {
 	sources.Span
-	rank int // in coverStates
+	rank          int // in coverStates
+	records, open int // that the ledger holds of its time, to five minutes
 }
 
 func (s stretch) state() coverState { return coverStates[s.rank] }
@@ -77,12 +78,15 @@ func stretches(l *checkpoint.Ledger) []stretch {
 			if !before.To.Before(start) {
 				before.To = start.Add(-time.Millisecond)
 			}
-			all = append(all, stretch{before, rankOf("not asked for")})
+			all = append(all, stretch{Span: before, rank: rankOf("not asked for")})
 			if r.From = start; r.Empty() {
 				continue
 			}
 		}
-		all = append(all, stretch{r.Span, rankOf(word)})
+		all = append(all, stretch{Span: r.Span, rank: rankOf(word)})
+	}
+	for i := range all {
+		all[i].records, all[i].open = l.Records(all[i].From, all[i].To)
 	}
 	return all
 }
@@ -124,7 +128,24 @@ type streamCoverage struct {
 	End        time.Time   `json:"end"`
 	Records    int         `json:"records"`
 	Ranges     []rangeLine `json:"ranges"`
+	GivenUp    []dayLine   `json:"givenUp"`
 	Savepoints []time.Time `json:"savepoints"`
+}
+
+// dayLine sums the records of one UTC day that were given up.
+type dayLine struct {
+	Day     string `json:"day"`
+	Records int    `json:"records"`
+	Open    int    `json:"open"`   // that might have changed still
+	Digest  string `json:"digest"` // equal for equal sets of record ids
+}
+
+func givenUp(l *checkpoint.Ledger) []dayLine {
+	list := []dayLine{}
+	for _, d := range l.Sealed() {
+		list = append(list, dayLine{d.Start.Format(time.DateOnly), d.Records, d.Open, fmt.Sprintf("%016x", d.Digest)})
+	}
+	return list
 }
 
 type rangeLine struct {
@@ -132,14 +153,16 @@ type rangeLine struct {
 	From    time.Time `json:"from"`
 	To      time.Time `json:"to"`
 	Seconds float64   `json:"seconds"`
+	Records int       `json:"records"`
+	Open    int       `json:"open"`
 }
 
 func showStream(env environment, s stored) error {
 	l, all := s.ledger, stretches(s.ledger)
 	if env.output == "json" {
-		out := streamCoverage{storedID: s.id(), Start: l.Start(), Frontier: l.Frontier(), End: l.End(), Records: l.Held(), Ranges: []rangeLine{}, Savepoints: append([]time.Time{}, l.Savepoints()...)}
+		out := streamCoverage{storedID: s.id(), Start: l.Start(), Frontier: l.Frontier(), End: l.End(), Records: l.Held(), Ranges: []rangeLine{}, GivenUp: givenUp(l), Savepoints: append([]time.Time{}, l.Savepoints()...)}
 		for _, r := range all {
-			out.Ranges = append(out.Ranges, rangeLine{r.state().word, r.From, r.To, r.To.Sub(r.From).Seconds()})
+			out.Ranges = append(out.Ranges, rangeLine{r.state().word, r.From, r.To, r.To.Sub(r.From).Seconds(), r.records, r.open})
 		}
 		return json.NewEncoder(env.stdout).Encode(out)
 	}
@@ -152,6 +175,9 @@ func showStream(env environment, s stored) error {
 	v.timeline(all)
 	if err := v.stretches(all); err != nil {
 		return err
+	}
+	if records, open := l.GivenUp(); records > 0 {
+		_, _ = fmt.Fprintf(v.w, "  given up: %d records, %d of which might have changed still; by day with --output json\n", records, open)
 	}
 	_, err := fmt.Fprintf(v.w, "  savepoints: %s\n\n", saves(l.Savepoints()))
 	return err
@@ -179,13 +205,13 @@ func (v *view) timeline(all []stretch) {
 
 func (v *view) stretches(all []stretch) error {
 	t := tabwriter.NewWriter(v.w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "  state\tfrom\tto\tlength")
+	_, _ = fmt.Fprintln(t, "  state\tfrom\tto\tlength\trecords\tmay change")
 	doubtful := 0
 	for _, s := range all {
 		if w := s.state().word; w == "gap" || w == "lost" {
 			doubtful++
 		}
-		_, _ = fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", s.state().word, second(s.From), second(s.To), days(s.To.Sub(s.From)))
+		_, _ = fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%d\t%d\n", s.state().word, second(s.From), second(s.To), days(s.To.Sub(s.From)), s.records, s.open)
 	}
 	if err := t.Flush(); err != nil {
 		return err
