@@ -80,6 +80,7 @@ const (
 	rowAfterGap
 	echoElsewhere
 	leftTold
+	newestFirst
 	countOfKinds
 )
 
@@ -105,7 +106,7 @@ var kindNames = [countOfKinds]string{
 	rowOfCompany: "row of another company", faultWeb: "web page as an answer", faultObject: "error object or no list, status 200",
 	faultToken: "access token refused", faultStamp: "signature too old or too new", faultSilent: "no answer for a minute", faultStall: "answer stalls after some rows",
 	rowInFold: "row at a local time that comes twice", rowAfterGap: "row in the hour after skipped local times", echoElsewhere: "provider that echoes other dates",
-	leftTold: "row reported as left",
+	leftTold: "row reported as left", newestFirst: "newer time read before older",
 }
 
 // counts says how often each kind of event occurred.

@@ -44,7 +44,7 @@ func TestHistories(t *testing.T) {
 	case testing.Short():
 		n = full / 10
 	default:
-		n = full
+		n = full / 4
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // a history is small and its garbage is not
 	var total counts

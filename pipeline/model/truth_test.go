@@ -9,6 +9,7 @@ import (
 	"connector/checkpoint"
 	"connector/schema"
 	"connector/sinks"
+	"connector/sources"
 )
 
 // truth compares what the sink holds with what the provider knows. Its
@@ -17,6 +18,7 @@ type truth struct {
 	h       *history
 	settled time.Time // of the durable head
 	ranges  []checkpoint.Range
+	unread  []sources.Span
 	events  map[string]place
 	dead    map[string]place
 }
@@ -154,6 +156,10 @@ func (t *truth) cover(l *checkpoint.Ledger) {
 	}
 	was := t.ranges
 	t.settled, t.ranges = l.Settled(), l.Ranges()
+	t.unread = l.In(checkpoint.Unread)
+	if len(t.unread) > 0 {
+		t.h.counts[newestFirst]++
+	}
 	t.h.counts[gapListed] += max(0, count(t.ranges, checkpoint.Gap)-count(was, checkpoint.Gap))
 	for _, r := range t.h.world.rows {
 		before, now := state(was, r.created), state(t.ranges, r.created)
@@ -214,6 +220,9 @@ func (t *truth) followed(r *row, horizon time.Time) bool {
 // end checks, after the quiet time, that nothing is missing (invariant 1).
 func (t *truth) end() {
 	horizon := t.h.now.Add(-t.h.plan.giveUp)
+	if len(t.unread) > 0 && len(t.h.broker.state) > 0 {
+		t.h.violated(1, "%s is still unread", t.unread[0])
+	}
 	for _, r := range t.h.world.rows {
 		last := &r.versions[len(r.versions)-1]
 		switch {
