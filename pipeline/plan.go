@@ -142,12 +142,13 @@ func (p *plan) next(r *runner) (task, bool) {
 	return task{backfill, w}, ok
 }
 
-// window returns the first window of the spans that is not postponed.
+// window returns the first window of the spans that is not postponed. Reading
+// once means everything, so that nothing is.
 func (r *runner) window(list []sources.Span) (sources.Span, bool) {
 	for _, s := range list {
 		for !s.Empty() {
 			w := r.cut(s)
-			if !r.plan.postponed[w.From].until.After(time.Now()) {
+			if r.once || !r.plan.postponed[w.From].until.After(time.Now()) {
 				return w, true
 			}
 			s.From = w.To.Add(r.stream.Tick)

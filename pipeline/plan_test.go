@@ -304,3 +304,27 @@ func TestThrottledCredentialWaits(t *testing.T) {
 		}
 	})
 }
+
+// Reading once ends when everything was read, not when what fails was put off.
+func TestOnceWaitsForFailingWindows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		healthy := at(2 * time.Hour)
+		old := at(-20 * time.Hour)
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {{id: "old", created: old}, {id: "new", created: at(-time.Minute)}}}}
+		p.refuse = func(w sources.Span) error {
+			if w.Contains(old) && time.Now().Before(healthy) {
+				return errTransient
+			}
+			return nil
+		}
+		sink := &memory{}
+		opts := options(p, sink)
+		opts.Once, opts.Start = true, func(now time.Time) time.Time { return now.Add(-48 * time.Hour) }
+		if err := runFor(t, opts, 24*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := sink.versions(), []string{"new", "old"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
