@@ -94,10 +94,10 @@ func (r *runner) outwaitLag(ctx context.Context) bool {
 }
 
 // failed notes a transient error and returns how long to wait: until the next
-// pass is due when the newest window was read.
+// pass is due when the newest window was read, unless all is to be read once.
 func (r *runner) failed(err error, due time.Time) time.Duration {
 	wait := r.retry.next()
-	if _, newest := errors.AsType[laterError](err); newest {
+	if _, newest := errors.AsType[laterError](err); newest && !r.once {
 		r.retry.reset()
 		wait = time.Until(due)
 	}
