@@ -220,7 +220,7 @@ func (t *truth) followed(r *row, horizon time.Time) bool {
 // end checks, after the quiet time, that nothing is missing (invariant 1).
 func (t *truth) end() {
 	horizon := t.h.now.Add(-t.h.plan.giveUp)
-	if len(t.unread) > 0 && len(t.h.broker.state) > 0 {
+	if recent := t.h.now.Add(-t.h.plan.lag - 3*t.h.plan.poll); len(t.unread) > 0 && t.unread[0].To.Before(recent) {
 		t.h.violated(1, "%s is still unread", t.unread[0])
 	}
 	for _, r := range t.h.world.rows {
