@@ -218,9 +218,20 @@ func (l *Ledger) Open(from, to time.Time) []sources.Span {
 // undated returns the buckets of undated records that a window may hold.
 func (l *Ledger) undated(w sources.Span) []bucketKey {
 	from, to := hourOf(w.From.Add(-2*overlap)), hourOf(w.To.Add(2*overlap))
+	return l.keys(func(k bucketKey, b *bucket) bool { return k.undated && b.from <= to && b.until >= from })
+}
+
+// dated returns the buckets of dated records that were created in a window.
+func (l *Ledger) dated(w sources.Span) []bucketKey {
+	from, to := blockOf(w.From.Add(-overlap)), blockOf(w.To.Add(overlap))
+	return l.keys(func(k bucketKey, _ *bucket) bool { return !k.undated && k.block >= from && k.block <= to })
+}
+
+// keys returns the keys of the chosen buckets in order.
+func (l *Ledger) keys(chosen func(bucketKey, *bucket) bool) []bucketKey {
 	var keys []bucketKey
 	for k, b := range l.buckets {
-		if k.undated && b.from <= to && b.until >= from {
+		if chosen(k, b) {
 			keys = append(keys, k)
 		}
 	}

@@ -186,3 +186,29 @@ func TestKnown(t *testing.T) {
 		}
 	}
 }
+
+// TestTurnedUndated reads a row that loses its readable time, in the same
+// commit as before or in a later one, and that gets it back.
+func TestTurnedUndated(t *testing.T) {
+	good, next := rec("a", 1, 1, "p", false), rec("a", 1, 2, "r", false)
+	undated := bad("a", "q")
+	undated.Created = time.Time{}
+	for _, separate := range []bool{false, true} {
+		disk := newDisk()
+		l := disk.ledger(t)
+		b := l.Begin()
+		for i, s := range []struct {
+			r    sources.Record
+			want int
+		}{{good, 1}, {undated, 2}, {undated, 0}, {good, 0}, {next, 3}, {undated, 4}, {next, 0}, {undated, 0}} {
+			if got, _ := admit(t, b, s.r, span(0, 3600)); got != s.want {
+				t.Errorf("step %d, separate %v: got revision %d, want %d", i, separate, got, s.want)
+			}
+			if separate || i == 1 {
+				disk.commit(t, b)
+				l = disk.ledger(t)
+				b = l.Begin()
+			}
+		}
+	}
+}

@@ -79,7 +79,7 @@ var ambiguous = [...]block{3600 / blockSeconds, 1800 / blockSeconds, 7200 / bloc
 
 // search looks for each record in the bucket of its creation, in those that
 // it belongs to when its local time was ambiguous, and among the undated records of the window, because it may
-// have had no readable time before.
+// have had no readable time before; one that has none now, among all of the window.
 func (b *Batch) search(ctx context.Context, missing []query, w sources.Span) error {
 	slices.SortFunc(missing, func(x, y query) int {
 		return cmp.Or(x.home.compare(y.home), cmp.Compare(x.id, y.id))
@@ -100,16 +100,25 @@ func (b *Batch) search(ctx context.Context, missing []query, w sources.Span) err
 	if err != nil {
 		return err
 	}
-	undated := b.ledger.undated(w)
-	if len(undated) > 0 {
-		slices.SortFunc(missing, func(x, y query) int { return cmp.Compare(x.id, y.id) })
+	slices.SortFunc(missing, func(x, y query) int { return cmp.Compare(x.id, y.id) })
+	if missing, err = b.among(ctx, missing, b.ledger.undated(w)); err != nil {
+		return err
 	}
-	for _, k := range undated {
+	missing = slices.DeleteFunc(missing, func(q query) bool { return !q.home.undated })
+	if len(missing) > 0 {
+		_, err = b.among(ctx, missing, b.ledger.dated(w))
+	}
+	return err
+}
+
+// among looks each record up in some buckets and returns those that are in none.
+func (b *Batch) among(ctx context.Context, missing []query, keys []bucketKey) (_ []query, err error) {
+	for _, k := range keys {
 		if missing, err = b.probe(ctx, missing, func(query) bucketKey { return k }); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return missing, nil
 }
 
 // probe looks each record up in one bucket and returns those that are not there.

@@ -49,7 +49,7 @@ func (h *history) dress() {
 	}
 }
 
-// pair makes a row that cannot be read one that is mended later, at most once:
+// pair gives a row that cannot be read two versions at most, one of them good:
 // without a rank only its print tells the version that cannot be read from
 // news, and the ledger knows the prints of two.
 func (h *history) pair() {
@@ -61,7 +61,7 @@ func (h *history) pair() {
 		for i := range r.versions {
 			r.versions[i].poison = healthy
 		}
-		r.versions[0].poison = undecodable
+		r.versions[r.order>>3%uint64(len(r.versions))].poison = undecodable
 	}
 }
 
