@@ -222,7 +222,7 @@ func (b *Batch) dropped() []bucketKey {
 func (b *Batch) closed(from, until hour) bool {
 	span := sources.Span{From: from.start(), To: (until + 1).start().Add(-b.ledger.tick)}
 	return !slices.ContainsFunc(b.head.ranges.within(span, b.ledger.tick), func(r Range) bool {
-		return !r.State.closed() && (r.State != Unread || !r.To.Before(b.head.start))
+		return !b.head.closed(r)
 	})
 }
 

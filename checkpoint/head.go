@@ -51,6 +51,11 @@ func (h head) covered(tick time.Duration, in func(State) bool) time.Time {
 	return end
 }
 
+// closed reports whether nothing reads a range any more, or as yet.
+func (h head) closed(r Range) bool {
+	return r.State.closed() || r.State == Unread && r.To.Before(h.start)
+}
+
 func encodeHead(key string, h head) []byte {
 	b := append(make([]byte, 0, 64+len(h.ranges)*12), encodingVersion)
 	b = appendTime(appendTime(b, h.start), h.latest)

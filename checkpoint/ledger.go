@@ -199,9 +199,12 @@ func (l *Ledger) In(state State) []sources.Span {
 	return list
 }
 
-// Closed reports whether an instant is given up: what was published of it is
-// forgotten.
-func (l *Ledger) Closed(at time.Time) bool { return l.head.ranges.at(at).closed() }
+// Closed reports whether nothing reads an instant: it is given up, or lies before
+// the start and was not asked for. What is published of it is forgotten.
+func (l *Ledger) Closed(at time.Time) bool {
+	at = at.Truncate(l.tick)
+	return l.head.closed(Range{sources.Span{From: at, To: at}, l.head.ranges.at(at)})
+}
 
 // Open returns the hours in [from, to] in which records that may still change
 // are found, neighbouring hours merged, oldest first. It reads no page.

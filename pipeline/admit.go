@@ -31,8 +31,8 @@ type batch struct {
 
 // admit asks the ledger which records are new and turns them into events, or
 // into dead letters when they never can be (invariant 8). Rows of the ticks
-// next to w belong to it, because requests reach a tick further, unless those are
-// given up.
+// next to w belong to it, because requests reach a tick further, unless nothing
+// reads those.
 func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.Span, t turn) (*batch, error) {
 	b := &batch{runner: r, ledger: r.ledger.Begin(), rows: len(records), backfill: t.backfill}
 	if err := r.own(b); err != nil {

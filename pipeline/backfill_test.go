@@ -114,3 +114,30 @@ func TestBackfillCountsGaps(t *testing.T) {
 		}
 	})
 }
+
+// TestBackfillBesideTheStart reads a window up to the start after what was read
+// from there on is given up. Answers reach a tick further than asked.
+func TestBackfillBesideTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := at(-3 * time.Hour).Truncate(time.Second)
+		edge := row{id: "edge", created: start.Add(-time.Second), final: true}
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {edge, {id: "first", created: start, final: true}}}}
+		p.wider = time.Second
+		sink := &memory{}
+		opts := options(p, sink)
+		opts.Start = func(time.Time) time.Time { return start }
+		if err := runFor(t, opts, 10*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := sink.versions(), []string{"first"}; !slices.Equal(got, want) {
+			t.Errorf("from the start on: got %q, want %q", got, want)
+		}
+		opts.Backfill = &pipeline.Backfill{Span: sources.Span{From: start.Add(-time.Hour), To: start}}
+		if err := runFor(t, opts, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := sink.versions(), []string{"first", "edge"}; !slices.Equal(got, want) {
+			t.Errorf("with what lies before: got %q, want %q", got, want)
+		}
+	})
+}

@@ -49,6 +49,7 @@ type provider struct {
 	takes   time.Duration                    // of a scan
 	refuse  func(sources.Span) error         // windows
 	leaves  bool
+	wider   time.Duration                                                // by which answers reach beyond the window, on each side
 	spoil   func(list []sources.Record, w sources.Span) []sources.Record // changes answers; may be nil
 }
 
@@ -129,6 +130,7 @@ func (p *provider) of(stream string) []scan {
 func (p *provider) records(stream string, w sources.Span) []sources.Record {
 	var list []sources.Record
 	now := time.Now()
+	w.From, w.To = w.From.Add(-p.wider), w.To.Add(p.wider)
 	for _, r := range p.rows[stream] {
 		if !w.Contains(r.created) || r.visible.After(now) || r.isAway(now) {
 			continue

@@ -55,7 +55,7 @@ var guards = []guard{
 	{name: "Seal: nothing that is young", edits: []edit{{batchGo, "case Watched:\n\t\t\treturn Sealed", "case Watched, Young:\n\t\t\treturn Sealed"}}},
 	{name: "dropped: only what is given up", edits: []edit{{batchGo, "bk.until < b.sealed && b.closed(bk.from-1, bk.until+1) && ", ""}}},
 	{name: "dropped: nothing beside what is read", edits: []edit{{batchGo, "b.closed(bk.from-1, bk.until+1)", "b.closed(bk.from, bk.until)"}}},
-	{name: "admit: no row of a time given up beside the window", edits: []edit{{admitGo, "!w.Contains(rec.Created) && r.ledger.Closed(rec.Created)", "false"}}},
+	{name: "admit: no row beside the window of a time that nothing reads", edits: []edit{{admitGo, "!w.Contains(rec.Created) && r.ledger.Closed(rec.Created)", "false"}}},
 	{name: "plan: what is young is read again", edits: []edit{
 		{planGo, "s != checkpoint.Young && s != checkpoint.Gap", "s <= checkpoint.Sealed"},
 		{planGo, "if s.To.Before(young) &&", "if false &&"},
