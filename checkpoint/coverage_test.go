@@ -198,6 +198,29 @@ func TestManyGapsBecomeFewer(t *testing.T) {
 	}
 }
 
+// TestManyLostGapsBecomeFewer gives up a gap in each of many hours: they must
+// not widen those that are still tried.
+func TestManyLostGapsBecomeFewer(t *testing.T) {
+	d := newDisk()
+	l := d.ledger(t)
+	b := l.Begin()
+	for h := range 2200 {
+		b.Cover(span(h*3600, h*3600+3599), span(h*3600+8000, h*3600+8000).To, time.Hour)
+		b.Gap(span(h*3600+100, h*3600+100))
+		b.Seal(span(0, (h-72)*3600).To)
+	}
+	d.commit(t, b)
+	l = d.ledger(t)
+	if got, most := len(l.Ranges()), 4096; got > most {
+		t.Errorf("got %d ranges, want at most %d", got, most)
+	}
+	for _, s := range l.In(checkpoint.Gap) {
+		if !s.From.Equal(s.To) {
+			t.Errorf("got the gap %v, want one of a second", s)
+		}
+	}
+}
+
 // TestSavepointsAreBounded saves every hour for 60 days.
 func TestSavepointsAreBounded(t *testing.T) {
 	d := newDisk()
