@@ -15,6 +15,7 @@ import (
 
 	"connector/internal/apisim"
 	"connector/internal/config"
+	"connector/internal/wait"
 	"connector/pipeline"
 	"connector/sinks"
 )
@@ -105,16 +106,23 @@ func (p *providers) settings(dir string) []string {
 	}
 }
 
-// refuse makes the simulators answer no further query, so that what was
-// served stays as it is.
-func (p *providers) refuse() {
-	no := apisim.Fault{Kind: apisim.HTTPStatus, Status: 503}
-	p.ekuaibao.Faults.Random(0, 1, no)
-	p.submail.Faults.Random(0, 1, no)
+// drain makes the simulators show nothing new, and returns once the pipeline has
+// published what they have shown, or drainTime is over.
+func (p *providers) drain(ctx context.Context, counted func(context.Context) (tally, error)) {
+	p.ekuaibao.Freeze()
+	p.submail.Freeze()
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	for ctx.Err() == nil {
+		if t, err := counted(ctx); err == nil && t.missing == 0 && t.dead >= t.poisoned {
+			return
+		}
+		_ = wait.For(ctx, drainTime/300) // the loop looks at ctx
+	}
 }
 
-// drainTime is enough to read and publish an answer that is under way.
-const drainTime = 2 * time.Second
+// drainTime is more than a busy machine needs to read once more what is young.
+const drainTime = time.Minute
 
 // demoPipeline runs the pipeline with a live view until ctx ends.
 func demoPipeline(ctx context.Context, cfg *config.Config, env environment, p *providers) error {
@@ -138,9 +146,9 @@ func demoPipeline(ctx context.Context, cfg *config.Config, env environment, p *p
 	defer stop()
 	watching := make(chan error, 1)
 	go func() { watching <- watch(running, cfg, at, newView(env)) }()
+	counted := func(ctx context.Context) (tally, error) { return count(ctx, cfg, at, p) }
 	drained := context.AfterFunc(ctx, func() {
-		p.refuse()
-		time.Sleep(drainTime)
+		p.drain(running, counted)
 		stop()
 	})
 	defer drained()
@@ -149,7 +157,7 @@ func demoPipeline(ctx context.Context, cfg *config.Config, env environment, p *p
 	if err = errors.Join(err, <-watching); err != nil {
 		return errors.Join(err, sink.Close())
 	}
-	got, err := count(context.WithoutCancel(ctx), cfg, at, p)
+	got, err := counted(context.WithoutCancel(ctx))
 	if err = errors.Join(err, sink.Close()); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -28,6 +29,8 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // tests wait for time to pass more than they compute
 	os.Exit(m.Run())
 }
 
@@ -106,10 +109,19 @@ type child struct {
 
 func start(t *testing.T, vars []string, args ...string) *child {
 	t.Helper()
+	return startInto(t, nil, vars, args...)
+}
+
+// startInto is start with a standard output of one's own.
+func startInto(t *testing.T, stdout *os.File, vars []string, args ...string) *child {
+	t.Helper()
 	c := &child{Cmd: exec.Command(os.Args[0]), ended: make(chan error, 1)}
 	inherited := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CONNECTOR_") })
 	c.Env = append(with(inherited, vars...), childArgs+"="+strings.Join(args, " "))
 	c.Stdout, c.Stderr = &c.stdout, &c.stderr
+	if stdout != nil {
+		c.Stdout = stdout
+	}
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -192,23 +193,41 @@ func TestRunStoppedDuringStart(t *testing.T) {
 	}
 }
 
-// TestSecondSignalKills interrupts the demo while it drains.
+// TestSecondSignalKills interrupts a commit that waits for a reader of the
+// standard output.
 func TestSecondSignalKills(t *testing.T) {
-	c := start(t, nil, "demo")
-	c.until(t, "the start", func() bool { return strings.Contains(c.stdout.String(), "simulated ekuaibao") })
+	_, _, vars := simulators(t, 300)
+	unread, stdout, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unread.Close()
+	c := startInto(t, stdout, with(vars, "CONNECTOR_SINK=stdout"), "run")
+	if err := errors.Join(stdout.Close(), unread.SetReadDeadline(time.Now().Add(20*time.Second))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unread.Read(make([]byte, 1)); err != nil { // more follows than a pipe holds
+		t.Fatalf("waiting for events: %v; stderr:\n%s", err, c.stderr.String())
+	}
 	if err := c.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(drainTime / 4)
-	if code, took := c.interrupt(t); code != -1 || took > drainTime/2 {
+	select {
+	case err := <-c.ended:
+		t.Fatalf("ended after the first signal, in the middle of a commit: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if code, took := c.interrupt(t); code != -1 || took > 2*time.Second {
 		t.Errorf("got code %d after %v, want death by the signal at once; stderr:\n%s", code, took, c.stderr.String())
 	}
 }
 
 func TestDemo(t *testing.T) {
-	if code, stdout, stderr := command(t.Context(), nil, "demo", "--for", "3s"); code != exitOK {
+	t.Parallel()
+	if code, stdout, stderr := command(t.Context(), nil, "demo", "--for", "2s"); code != exitOK {
 		t.Errorf("got code %d, want 0; stdout:\n%s\nstderr:\n%s", code, stdout, stderr)
 	} else {
 		wantLines(t, "summary", stdout, "missing 0, duplicates 0, never served 0", "ekuaibao/flow", "submail/sms")
 	}
 }
+

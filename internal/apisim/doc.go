@@ -54,4 +54,6 @@
 //	Slow        Delay, After              a wait before the header and before each After bytes
 //	Stale       Delay                     the data of a while ago
 //	Revoke                                all ekuaibao tokens revoked, this request's too
+//
+// sim.Freeze() ends the world: nothing new is shown any more, so that a reader catches up with what it was served.
 package apisim

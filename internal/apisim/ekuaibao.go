@@ -107,6 +107,8 @@ func (e *Ekuaibao) Serve(l net.Listener) string { return e.serve(l, e) }
 
 // ServeHTTP answers one request.
 func (e *Ekuaibao) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.answering.RLock()
+	defer e.answering.RUnlock()
 	a, ok := e.begin(w, r, r.URL.Path == EkuaibaoLogPath)
 	if !ok {
 		return

@@ -73,17 +73,26 @@ func (t *truth) add(e entry) {
 		return
 	}
 	t.seen[key] = struct{}{}
+	rec := record{e.Stream, e.RecordID}
 	if p, ok := key.(Poisoned); ok {
 		t.poisoned = append(t.poisoned, p)
+		t.top[rec] = e.rank
 		return
 	}
-	rec := record{e.Stream, e.RecordID}
 	if top, ok := t.top[rec]; ok && e.rank < top {
 		t.overtaken = append(t.overtaken, e.Version)
 		return
 	}
 	t.top[rec] = e.rank
 	t.served = append(t.served, e.Version)
+}
+
+// lastServed returns the rank of the latest version of a row that complete answers carried, false when none did.
+func (t *truth) lastServed(rec record) (rank int, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	rank, ok = t.top[rec]
+	return rank, ok
 }
 
 func (t *truth) request(path string) {

@@ -21,6 +21,9 @@ type simulator struct {
 
 	clock func() time.Time
 
+	answering sync.RWMutex // read-locked by each answer under way; guards frozen
+	frozen    bool
+
 	serving sync.Mutex
 	servers []server
 	running sync.WaitGroup // Serve loops and connections
@@ -94,6 +97,8 @@ func (s *simulator) Close() error {
 // Current lists the versions that the rows of a stream have now, in order of creation and without poison rows: what a reader
 // must have published last once it has caught up.
 func (s *simulator) Current(stream string) []Version {
+	s.answering.RLock()
+	defer s.answering.RUnlock()
 	now := s.clock()
 	q := query{stream: stream, from: time.Unix(0, 0), to: now.AddDate(1, 0, 0), now: now}
 	var versions []Version

@@ -87,6 +87,8 @@ func (s *Submail) Serve(l net.Listener) string { return s.serve(l, s) }
 
 // ServeHTTP answers one request.
 func (s *Submail) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.answering.RLock()
+	defer s.answering.RUnlock()
 	path, format, dot := strings.Cut(r.URL.Path, ".")
 	a, ok := s.begin(w, r, path == SubmailLogPath)
 	if !ok {
