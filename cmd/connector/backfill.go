@@ -42,11 +42,9 @@ T is ` + timeForms + `.`,
 			return backfill(c.Context(), env, flags, markOnly)
 		},
 	}
-	outputFlag(c, &env.output, "text", "json")
-	c.Flags().StringVar(&flags.from, "from", "", "beginning of the range, `T` as above")
-	c.Flags().StringVar(&flags.to, "to", "", "end of the range, `T` as above")
-	c.Flags().StringVar(&flags.source, "source", "", "only the streams of the account `NAME`")
-	c.Flags().StringVar(&flags.stream, "stream", "", "only streams of the name `S`")
+	flags.addRange(c)
+	flags.addChoice(c)
+	addOutput(c, &flags.output, "text", "json")
 	c.Flags().BoolVar(&markOnly, "mark-only", false, `mark the range and exit; a later "connector run" reads it when it has nothing else to read`)
 	return c
 }
@@ -54,23 +52,12 @@ T is ` + timeForms + `.`,
 // backfill checks everything before it starts anything.
 func backfill(ctx context.Context, env environment, flags spanFlags, markOnly bool) error {
 	span, faults := flags.span(time.Now().Truncate(time.Second))
-	cfg, err := config.Load(env.vars, configCatalog())
+	cfg, opts, err := flags.load(&env, faults)
 	if err != nil {
-		return errors.Join(err, usage(faults))
-	}
-	env.log = newLogger(cfg, env.stderr)
-	opts, err := pipelineOptions(cfg, env.log)
-	if err != nil {
-		return errors.Join(err, usage(faults))
-	}
-	if err := usage(append(faults, flags.unknown(configured(opts))...)); err != nil {
 		return err
 	}
 	if err := unowned(cfg, "backfill"); err != nil {
 		return err
-	}
-	if cfg.Connector.Sink == "stdout" { // events go there
-		env.stdout = env.stderr
 	}
 	opts.Backfill = &pipeline.Backfill{Account: flags.source, Stream: flags.stream, Span: span, MarkOnly: markOnly}
 	return runBackfill(ctx, cfg, env, opts)
@@ -79,11 +66,11 @@ func backfill(ctx context.Context, env environment, flags spanFlags, markOnly bo
 // runBackfill runs the pipeline until nothing marked is left, and sums up.
 func runBackfill(ctx context.Context, cfg *config.Config, env environment, opts pipeline.Options) error {
 	var p *pipeline.Pipeline
-	stop, began := func() {}, time.Now()
+	stop, began, shown := func() {}, time.Now(), env.apart(cfg)
 	err := serve(ctx, cfg, env, opts, func(made *pipeline.Pipeline) {
 		p = made
 		if !opts.Backfill.MarkOnly {
-			stop = watchProgress(ctx, env, "backfill", p.Progress)
+			stop = watchProgress(ctx, shown, "backfill", p.Progress)
 		}
 	})
 	stop()
@@ -97,7 +84,7 @@ func runBackfill(ctx context.Context, cfg *config.Config, env environment, opts 
 		s.ETASeconds = nil
 	}
 	s.markOnly = opts.Backfill.MarkOnly
-	return errors.Join(err, s.write(env))
+	return errors.Join(err, s.write(shown))
 }
 
 // unowned says which process to stop when the checkpoint is in use.
@@ -158,15 +145,15 @@ func (s *summary) verdict() string {
 
 func (s *summary) table(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "stream\tread\tof\trows\tevents\tdead letters\tgaps") // the writer keeps its error for Flush
-	row := func(name string, s streamReport) {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\n", name, days(time.Duration(s.DoneSeconds)*time.Second), days(time.Duration(s.TotalSeconds)*time.Second), s.Rows, s.Events, s.DeadLetters, s.Gaps)
+	_, _ = fmt.Fprintln(t, "stream\tread\tof\trows read\tevents\tdead letters\tgaps") // the writer keeps its error for Flush
+	row := func(name string, a amounts) {
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\n", name, days(time.Duration(a.DoneSeconds)*time.Second), days(time.Duration(a.TotalSeconds)*time.Second), a.Rows, a.Events, a.DeadLetters, a.Gaps)
 	}
 	for _, stream := range s.Streams {
-		row(stream.Source.Account+"/"+stream.Source.Stream, stream)
+		row(stream.Source.Account+"/"+stream.Source.Stream, stream.amounts)
 	}
 	if len(s.Streams) > 1 {
-		row("all", streamReport{DoneSeconds: s.DoneSeconds, TotalSeconds: s.TotalSeconds, Rows: s.Rows, Events: s.Events, DeadLetters: s.DeadLetters, Gaps: s.Gaps})
+		row("all", s.amounts)
 	}
 	return t.Flush()
 }

@@ -63,6 +63,7 @@ func truth(t *testing.T, vars []string, from, to time.Time) []string {
 var ever, never = time.Unix(0, 0), time.Now().Add(240 * time.Hour)
 
 func TestBackfillPublishesTheRangeOnce(t *testing.T) {
+	t.Parallel()
 	vars := halfDay(t)
 	from, to := time.Now().Add(-10*time.Hour).UTC().Truncate(time.Second), time.Now().Add(-5*time.Hour).UTC().Truncate(time.Second)
 	args := []string{"backfill", "--from", from.Format(time.RFC3339), "--to", to.Format(time.RFC3339)}
@@ -75,7 +76,8 @@ func TestBackfillPublishesTheRangeOnce(t *testing.T) {
 		}
 		t.Log(stdout)
 	}
-	got := slices.DeleteFunc(written(t, vars, ever, never), func(id string) bool { return slices.Contains(written(t, vars, young, never), id) })
+	live := written(t, vars, young, never)
+	got := slices.DeleteFunc(written(t, vars, ever, never), func(id string) bool { return slices.Contains(live, id) })
 	if len(want) < 300 || !slices.Equal(got, want) {
 		t.Errorf("got %d events, want %d", len(got), len(want))
 	}
@@ -90,8 +92,10 @@ func TestBackfillPublishesTheRangeOnce(t *testing.T) {
 // where it stood. A crash between publishing to a file and saving the checkpoint
 // repeats events, with the same ids: those count once here.
 func TestBackfillAfterKill(t *testing.T) {
+	t.Parallel()
 	for _, verb := range [][]string{{"backfill", "--from", "10h", "--to", "2h"}, {"run", "--once"}} {
 		t.Run(verb[0], func(t *testing.T) {
+			t.Parallel()
 			vars := halfDay(t)
 			from, to := time.Now().Add(-9*time.Hour), time.Now().Add(-3*time.Hour)
 			want := truth(t, vars, from, to)
@@ -123,7 +127,22 @@ func TestBackfillAfterKill(t *testing.T) {
 	}
 }
 
+// TestBackfillIntoStdout keeps events apart from what is said of them.
+func TestBackfillIntoStdout(t *testing.T) {
+	t.Parallel()
+	vars := with(halfDay(t), "CONNECTOR_SINK=stdout", "FILE_PATH=")
+	code, stdout, stderr := command(t.Context(), vars, "backfill", "--from", "3h", "--to", "2h", "--source", "otp", "--output", "json")
+	if code != exitOK {
+		t.Fatalf("got code %d; stderr:\n%s", code, stderr)
+	}
+	wantLines(t, "stderr", stderr, `"summary":true`)
+	if got := len(published(t, stdout)); got < 15 {
+		t.Errorf("got %d events on the standard output, want those of an hour", got)
+	}
+}
+
 func TestBackfillMarkOnly(t *testing.T) {
+	t.Parallel()
 	vars := halfDay(t)
 	code, stdout, stderr := command(t.Context(), vars, "backfill", "--from", "10h", "--to", "2h", "--mark-only", "--source", "otp")
 	if code != exitOK {
@@ -136,6 +155,7 @@ func TestBackfillMarkOnly(t *testing.T) {
 }
 
 func TestBackfillRefusedBesideRun(t *testing.T) {
+	t.Parallel()
 	vars := halfDay(t)
 	c := start(t, vars, "run")
 	c.until(t, "readiness", func() bool {
@@ -154,6 +174,7 @@ func TestBackfillRefusedBesideRun(t *testing.T) {
 }
 
 func TestBackfillArguments(t *testing.T) {
+	t.Parallel()
 	_, _, vars := simulators(t, 1)
 	tests := []struct {
 		name, args string
@@ -167,7 +188,7 @@ func TestBackfillArguments(t *testing.T) {
 		{"all at once", "--from x --to 2100-01-01 --source nope --stream nix", vars, []string{"4 faults", "--from:", "--to:", `no account "nope"; use one of hq, otp`, `no stream "nix"; use one of`, "sms"}},
 		{"stream of another account", "--from 48h --to 24h --source otp --stream flow", vars, []string{`no stream "flow"; use one of sms`}},
 		{"with faults of the configuration", "--from x --to 1h", with(vars, "HQ_LAG=soon"), []string{"HQ_LAG", "--from:"}},
-		{"format", "--from 2h --to 1h --output yaml", vars, []string{"--output", "text or json"}},
+		{"format", "--from 2h --output yaml", vars, []string{"2 faults", "--to: is missing", `--output "yaml": use text or json`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -184,6 +205,7 @@ func TestBackfillArguments(t *testing.T) {
 }
 
 func TestParsePast(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	tests := map[string]string{
 		"2026-01-31":                "2026-01-31T00:00:00Z",
@@ -200,6 +222,7 @@ func TestParsePast(t *testing.T) {
 }
 
 func TestDays(t *testing.T) {
+	t.Parallel()
 	for d, want := range map[time.Duration]string{
 		0: "0s", 90 * time.Second: "1m30s", 2 * time.Hour: "2h", 36 * time.Hour: "1d12h", day - time.Millisecond: "1d",
 		7*day - time.Second: "7d", 25*time.Hour + 10*time.Minute: "1d1h10m",

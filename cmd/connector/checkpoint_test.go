@@ -25,6 +25,7 @@ func readOnce(t *testing.T) []string {
 // TestRewindPublishesNothingNew goes back to the beginning and reads everything again
 // (invariant 12).
 func TestRewindPublishesNothingNew(t *testing.T) {
+	t.Parallel()
 	vars := readOnce(t)
 	if code, _, stderr := command(t.Context(), vars, "backfill", "--from", "6h", "--to", "2h"); code != exitOK {
 		t.Fatalf("backfill: got code %d; stderr:\n%s", code, stderr)
@@ -65,6 +66,7 @@ func TestRewindPublishesNothingNew(t *testing.T) {
 }
 
 func TestCheckpointShowsWhatIsStored(t *testing.T) {
+	t.Parallel()
 	vars := readOnce(t)
 	vars = with(vars, "CONNECTOR_SOURCES=") // shown although no account is configured
 	vars = drop(vars, "OTP_")
@@ -92,6 +94,7 @@ func TestCheckpointShowsWhatIsStored(t *testing.T) {
 }
 
 func TestCheckpointMistakes(t *testing.T) {
+	t.Parallel()
 	_, _, empty := simulators(t, 1)
 	read := readOnce(t)
 	tests := []struct {
@@ -121,6 +124,7 @@ func TestCheckpointMistakes(t *testing.T) {
 
 // TestCheckpointBesideRun says whom to ask instead.
 func TestCheckpointBesideRun(t *testing.T) {
+	t.Parallel()
 	vars := readOnce(t)
 	c := start(t, vars, "run")
 	c.until(t, "the start", func() bool { return strings.Contains(c.stderr.String(), "running") })
@@ -136,6 +140,7 @@ func TestCheckpointBesideRun(t *testing.T) {
 
 // TestTimelineShowsTheLeastKnown must not hide a short gap in a long line.
 func TestTimelineShowsTheLeastKnown(t *testing.T) {
+	t.Parallel()
 	at := func(h int) time.Time { return time.Unix(1_700_000_000, 0).Add(time.Duration(h) * time.Hour) }
 	stretchOf := func(from, to int, s checkpoint.State) stretch {
 		return stretch{Span: sources.Span{From: at(from), To: at(to).Add(-time.Second)}, rank: rankOf(s.String())}

@@ -74,6 +74,7 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	_, _, vars := simulators(t, 5)
 	code, stdout, stderr := command(t.Context(), vars, "check")
 	if code != exitOK {
@@ -86,8 +87,10 @@ func TestCheck(t *testing.T) {
 
 // TestCheckBesideRun must not call faulty what a running connector holds.
 func TestCheckBesideRun(t *testing.T) {
+	t.Parallel()
 	for _, sink := range []string{"nats", "file"} {
 		t.Run(sink, func(t *testing.T) {
+			t.Parallel()
 			_, _, vars := simulators(t, 5)
 			vars = with(vars, "CONNECTOR_SINK="+sink)
 			if sink == "file" {

@@ -116,26 +116,39 @@ func (a *pace) of(p pipeline.Progress, now time.Time) measured {
 
 // report is one line of progress of all streams.
 type report struct {
-	Verb          string         `json:"verb"`
-	DoneSeconds   int64          `json:"doneSeconds"`
-	TotalSeconds  int64          `json:"totalSeconds"`
-	Rows          int64          `json:"rows"`
-	Events        int64          `json:"events"`
-	DeadLetters   int64          `json:"deadLetters"`
-	Gaps          int            `json:"gaps"`
+	Verb string `json:"verb"`
+	amounts
 	RowsPerSecond float64        `json:"rowsPerSecond"`
 	ETASeconds    *int64         `json:"etaSeconds"` // null: unknown
 	Streams       []streamReport `json:"streams"`
 }
 
 type streamReport struct {
-	Source       schema.Source `json:"source"`
-	DoneSeconds  int64         `json:"doneSeconds"`
-	TotalSeconds int64         `json:"totalSeconds"`
-	Rows         int64         `json:"rows"`
-	Events       int64         `json:"events"`
-	DeadLetters  int64         `json:"deadLetters"`
-	Gaps         int           `json:"gaps"`
+	Source schema.Source `json:"source"`
+	amounts
+}
+
+// amounts say how much was done, of a stream or of all.
+type amounts struct {
+	DoneSeconds  int64 `json:"doneSeconds"`
+	TotalSeconds int64 `json:"totalSeconds"`
+	Rows         int64 `json:"rows"` // read, repeated reads included
+	Events       int64 `json:"events"`
+	DeadLetters  int64 `json:"deadLetters"`
+	Gaps         int   `json:"gaps"`
+}
+
+func amountsOf(p pipeline.Progress) amounts {
+	return amounts{int64(p.Done.Seconds()), int64(p.Total.Seconds()), p.Rows, p.Events, p.DeadLetters, p.Gaps}
+}
+
+func (a *amounts) add(b amounts) {
+	a.DoneSeconds += b.DoneSeconds
+	a.TotalSeconds += b.TotalSeconds
+	a.Rows += b.Rows
+	a.Events += b.Events
+	a.DeadLetters += b.DeadLetters
+	a.Gaps += b.Gaps
 }
 
 // newReport adds up streams; the slowest of them says how long it takes.
@@ -143,10 +156,9 @@ func newReport(verb string, list []measured) report {
 	r := report{Verb: verb, Streams: []streamReport{}}
 	eta := time.Duration(0)
 	for _, m := range list {
-		s := streamReport{m.Source, int64(m.Done.Seconds()), int64(m.Total.Seconds()), m.Rows, m.Events, m.DeadLetters, m.Gaps}
+		s := streamReport{m.Source, amountsOf(m.Progress)}
 		r.Streams = append(r.Streams, s)
-		r.DoneSeconds, r.TotalSeconds = r.DoneSeconds+s.DoneSeconds, r.TotalSeconds+s.TotalSeconds
-		r.Rows, r.Events, r.DeadLetters, r.Gaps = r.Rows+s.Rows, r.Events+s.Events, r.DeadLetters+s.DeadLetters, r.Gaps+s.Gaps
+		r.add(s.amounts)
 		if !m.finished() {
 			r.RowsPerSecond += m.rowsPerSecond
 		}

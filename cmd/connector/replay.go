@@ -33,19 +33,19 @@ func replayCommand(env environment) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replay --from T --to T",
 		Short: "Publish a range that was read before again",
-		Long: `Read a range, both ends included, from the providers again and publish the present version of
-every row, marked with the id of the replay. The event ids are those of the first publication, so that
-a consumer which has an event drops it and one that lost it gets it; --new-ids is for
-consumers that must process all once more.
+		Long: `Read a range, both ends included, from the providers again and publish the present version
+of every row, marked with the id of the replay. The event ids are those of the first
+publication, so that a consumer which has an event drops it and one that lost it gets it;
+--new-ids is for consumers that must process all once more.
 
 A version that was never published before is published without the mark. What was never read
 is skipped and listed: "connector run" publishes what lies after the start of the streams, and
-"connector backfill" what lies before. Nothing else is read meanwhile. While
-another connector uses the checkpoint, replay refuses to start: stop that one first.
+"connector backfill" what lies before. Nothing else is read meanwhile. While another connector
+uses the checkpoint, replay refuses to start: stop that one first.
 
 After an interruption, the same command with --id ID of the interrupted one repeats the
-replay: its events have the same ids, and NATS drops repetitions within its duplicate
-window. Exits with 1 when it was stopped before the end, or met gaps in which rows may be missing.
+replay: its events have the same ids, and NATS drops repetitions within its duplicate window.
+Exits with 1 when it was stopped before the end, or met gaps in which rows may be missing.
 
 T is ` + timeForms + `.`,
 		Example: `  connector replay --from 2026-01-31T08:00:00Z --to 2026-01-31T09:00:00Z
@@ -55,12 +55,10 @@ T is ` + timeForms + `.`,
 			return replay(c.Context(), env, flags)
 		},
 	}
-	outputFlag(c, &env.output, "text", "json")
-	c.Flags().StringVar(&flags.from, "from", "", "beginning of the range: "+timeForms)
-	c.Flags().StringVar(&flags.to, "to", "", "end of the range, in the same forms")
-	c.Flags().StringVar(&flags.source, "source", "", "only the streams of this account")
-	c.Flags().StringVar(&flags.stream, "stream", "", "only streams of this name")
-	c.Flags().StringVar(&flags.id, "id", "", "id of the replay, up to 64 letters, digits, dots, hyphens and underscores (default a new one each time)")
+	flags.addRange(c)
+	flags.addChoice(c)
+	addOutput(c, &flags.output, "text", "json")
+	c.Flags().StringVar(&flags.id, "id", "", "`ID` of the replay, up to 64 letters, digits, dots, hyphens and underscores (default a new one each time)")
 	c.Flags().BoolVar(&flags.newIDs, "new-ids", false, "give the events ids of the replay's own")
 	return c
 }
@@ -82,20 +80,12 @@ func replay(ctx context.Context, env environment, flags replayFlags) error {
 	if !replayID.MatchString(flags.id) {
 		faults = append(faults, fmt.Sprintf("--id: %q is no id; use up to 64 letters, digits, dots, hyphens and underscores", flags.id))
 	}
-	cfg, err := config.Load(env.vars, configCatalog())
+	cfg, opts, err := flags.load(&env, faults)
 	if err != nil {
-		return errors.Join(err, usage(faults))
+		return err
 	}
-	env.log = newLogger(cfg, env.stderr)
 	for _, w := range cfg.Warnings {
 		env.log.Warn(w)
-	}
-	opts, err := pipelineOptions(cfg, env.log)
-	if err != nil {
-		return errors.Join(err, usage(faults))
-	}
-	if err := usage(append(faults, flags.unknown(configured(opts))...)); err != nil {
-		return err
 	}
 	if err := unowned(cfg, "replay"); err != nil {
 		return err
@@ -112,9 +102,7 @@ func runReplay(ctx context.Context, cfg *config.Config, env environment, opts pi
 	if err != nil {
 		return owned(cfg, "replay", err)
 	}
-	if cfg.Connector.Sink == "stdout" { // events go there
-		env.stdout = env.stderr
-	}
+	env = env.apart(cfg)
 	opts.Sink, opts.Metrics = sink, pipeline.NewMetrics(prometheus.NewRegistry())
 	r := pipeline.New(opts).Replay(what)
 	_, _ = fmt.Fprintf(env.stderr, "replay %s of %s\n", what.ID, what.Span)
@@ -127,15 +115,15 @@ func runReplay(ctx context.Context, cfg *config.Config, env environment, opts pi
 
 // replaySummary is the last line of a replay.
 type replaySummary struct {
-	Verb     string         `json:"verb"`
-	Summary  bool           `json:"summary"`  // true, and missing in lines of progress
-	Complete bool           `json:"complete"` // whether it came to its end without a gap
-	ID       string         `json:"id"`
-	NewIDs   bool           `json:"newIds"`
-	From     time.Time      `json:"from"`
-	To       time.Time      `json:"to"`
-	Sum      replayReport   `json:"sum"`
-	Streams  []replayStream `json:"streams"`
+	Verb     string    `json:"verb"`
+	Summary  bool      `json:"summary"`  // true, and missing in lines of progress
+	Complete bool      `json:"complete"` // whether it came to its end without a gap
+	ID       string    `json:"id"`
+	NewIDs   bool      `json:"newIds"`
+	From     time.Time `json:"from"`
+	To       time.Time `json:"to"`
+	replayReport
+	Streams []replayStream `json:"streams"`
 }
 
 type replayReport struct {
@@ -175,10 +163,10 @@ func newReplaySummary(what pipeline.Replay, results []pipeline.Replayed, ended b
 	for _, r := range results {
 		report := replayReport{r.Rows, r.Again, r.News, r.Dead, len(r.Gaps)}
 		s.Streams = append(s.Streams, replayStream{r.Source, report, timeSpans(r.Unread), timeSpans(r.Gaps)})
-		s.Sum.Rows, s.Sum.Again, s.Sum.News = s.Sum.Rows+r.Rows, s.Sum.Again+r.Again, s.Sum.News+r.News
-		s.Sum.DeadLetters, s.Sum.Gaps = s.Sum.DeadLetters+r.Dead, s.Sum.Gaps+len(r.Gaps)
+		s.Rows, s.Again, s.News = s.Rows+r.Rows, s.Again+r.Again, s.News+r.News
+		s.DeadLetters, s.Gaps = s.DeadLetters+r.Dead, s.Gaps+len(r.Gaps)
 	}
-	s.Complete = ended && s.Sum.Gaps == 0
+	s.Complete = ended && s.Gaps == 0
 	return s
 }
 
@@ -187,8 +175,8 @@ func (s *replaySummary) failure(ctx context.Context, err error) error {
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return fmt.Errorf("replay %s was stopped before its end: repeat it with --id %s", s.ID, s.ID)
-	case err == nil && s.Sum.Gaps > 0:
-		return fmt.Errorf("replay %s is incomplete: rows may be missing in %d gap(s)", s.ID, s.Sum.Gaps)
+	case err == nil && s.Gaps > 0:
+		return fmt.Errorf("replay %s is incomplete: rows may be missing in %d gap(s)", s.ID, s.Gaps)
 	}
 	return err
 }
@@ -209,7 +197,7 @@ func (s *replaySummary) write(env environment) error {
 
 func (s *replaySummary) table(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "stream\trows\tevents again\tnew events\tdead letters\tgaps") // the writer keeps its error for Flush
+	_, _ = fmt.Fprintln(t, "stream\trows read\tevents again\tnew events\tdead letters\tgaps") // the writer keeps its error for Flush
 	row := func(name string, r replayReport) {
 		_, _ = fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\n", name, r.Rows, r.Again, r.News, r.DeadLetters, r.Gaps)
 	}
@@ -217,7 +205,7 @@ func (s *replaySummary) table(w io.Writer) error {
 		row(stream.Source.Account+"/"+stream.Source.Stream, stream.replayReport)
 	}
 	if len(s.Streams) > 1 {
-		row("all", s.Sum)
+		row("all", s.replayReport)
 	}
 	return t.Flush()
 }

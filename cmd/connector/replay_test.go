@@ -89,6 +89,7 @@ func idsOf(events []told) []string {
 // TestReplayPublishesTheRangeAgain replays from both providers to a file and to
 // the embedded NATS server, whose duplicate window must not swallow it.
 func TestReplayPublishesTheRangeAgain(t *testing.T) {
+	t.Parallel()
 	for name, sink := range map[string][]string{
 		"file": {"CONNECTOR_SINK=file", "FILE_PATH=" + filepath.Join(t.TempDir(), "events.ndjson")},
 		"nats": {"CONNECTOR_SINK=nats"},
@@ -144,6 +145,7 @@ func reader(t *testing.T, vars []string) (first, again []told) {
 }
 
 func TestReplayWithNewIDs(t *testing.T) {
+	t.Parallel()
 	_, _, vars := history(t, apisim.Population{Seed: 5, Start: time.Now().Add(-time.Hour), Every: time.Minute, Limit: 50})
 	vars = with(vars, "CONNECTOR_SINK=file", "FILE_PATH="+filepath.Join(t.TempDir(), "events.ndjson"), "CONNECTOR_START=2h")
 	if code, _, stderr := command(t.Context(), vars, "run", "--once"); code != exitOK {
@@ -154,17 +156,17 @@ func TestReplayWithNewIDs(t *testing.T) {
 		t.Fatalf("got code %d; stderr:\n%s", code, stderr)
 	}
 	var summary struct {
-		Complete bool
-		ID       string
-		Sum      struct{ Rows, EventsAgain, EventsNew int }
-		Streams  []struct {
+		Complete               bool
+		ID                     string
+		EventsAgain, EventsNew int
+		Streams                []struct {
 			Unread []struct{ From, To time.Time }
 		}
 	}
 	if err := json.Unmarshal([]byte(stdout), &summary); err != nil {
 		t.Fatalf("%s: %v", stdout, err)
 	}
-	if !summary.Complete || summary.Sum.EventsAgain != 50 || summary.Sum.EventsNew != 0 || !regexp.MustCompile(`^\d{8}T\d{6}Z-[a-z2-7]{4}$`).MatchString(summary.ID) {
+	if !summary.Complete || summary.EventsAgain != 50 || summary.EventsNew != 0 || !regexp.MustCompile(`^\d{8}T\d{6}Z-[a-z2-7]{4}$`).MatchString(summary.ID) {
 		t.Errorf("got summary %s, want 50 events again", stdout)
 	}
 	if len(summary.Streams) != 1 || len(summary.Streams[0].Unread) != 1 {
@@ -184,6 +186,7 @@ func TestReplayWithNewIDs(t *testing.T) {
 }
 
 func TestReplayRefusesWrongFlags(t *testing.T) {
+	t.Parallel()
 	_, _, vars := simulators(t, 5)
 	for _, tt := range []struct{ args, want string }{
 		{"", "--from: is missing"},
@@ -203,6 +206,7 @@ func TestReplayRefusesWrongFlags(t *testing.T) {
 }
 
 func TestReplaySummary(t *testing.T) {
+	t.Parallel()
 	span := sources.Span{From: time.Unix(0, 0).UTC(), To: time.Unix(3600, 0).UTC()}
 	flow := pipeline.Replayed{Source: schema.Source{System: "ekuaibao", Account: "hq", Stream: "flow"}, Rows: 12, Again: 7, News: 2, Dead: 1}
 	gap := flow
@@ -217,8 +221,8 @@ func TestReplaySummary(t *testing.T) {
 		lines   []string
 		failure string
 	}{
-		"done":    {t.Context(), []pipeline.Replayed{flow}, nil, []string{"r1 of [1970-01-01T00:00:00Z, 1970-01-01T01:00:00Z]: done", "hq/flow  12    7             2           1             0"}, ""},
-		"gap":     {t.Context(), []pipeline.Replayed{flow, gap}, nil, []string{": incomplete", "all      24    14            4           2             1", "hq/flow: skipped [1970", "hq/flow: rows may be missing in [1970"}, "1 gap(s)"},
+		"done":    {t.Context(), []pipeline.Replayed{flow}, nil, []string{"r1 of [1970-01-01T00:00:00Z, 1970-01-01T01:00:00Z]: done", "hq/flow  12         7             2           1             0"}, ""},
+		"gap":     {t.Context(), []pipeline.Replayed{flow, gap}, nil, []string{": incomplete", "all      24         14            4           2             1", "hq/flow: skipped [1970", "hq/flow: rows may be missing in [1970"}, "1 gap(s)"},
 		"stopped": {ended, []pipeline.Replayed{flow}, context.Canceled, []string{": incomplete"}, "--id r1"},
 		"failed":  {t.Context(), []pipeline.Replayed{flow}, broken, []string{": incomplete"}, "broken"},
 	} {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -18,7 +17,6 @@ import (
 
 	"connector/checkpoint"
 	checkpointfile "connector/checkpoint/file"
-	"connector/internal/config"
 	"connector/pipeline"
 	"connector/sources"
 )
@@ -41,10 +39,9 @@ T is ` + timeForms + `.`,
 			return rewind(c.Context(), env, flags, yes)
 		},
 	}
-	outputFlag(c, &env.output, "text", "json")
 	c.Flags().StringVar(&flags.to, "to", "", "time to go back to, `T` as above")
-	c.Flags().StringVar(&flags.source, "source", "", "only the streams of the account `NAME`")
-	c.Flags().StringVar(&flags.stream, "stream", "", "only streams of the name `S`")
+	flags.addChoice(c)
+	addOutput(c, &flags.output, "text", "json")
 	c.Flags().BoolVar(&yes, "yes", false, "do it without asking")
 	return c
 }
@@ -56,15 +53,8 @@ func rewind(ctx context.Context, env environment, flags spanFlags, yes bool) err
 	if err != nil {
 		faults = append(faults, "--to: "+err.Error())
 	}
-	cfg, err := config.Load(env.vars, configCatalog())
+	cfg, opts, err := flags.load(&env, faults)
 	if err != nil {
-		return errors.Join(err, usage(faults))
-	}
-	opts, err := pipelineOptions(cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return errors.Join(err, usage(faults))
-	}
-	if err := usage(append(faults, flags.unknown(configured(opts))...)); err != nil {
 		return err
 	}
 	if _, err := os.Stat(checkpointDir(cfg)); err != nil {
@@ -115,19 +105,14 @@ type rewinding struct {
 // rewound is what going back means for one stream.
 type rewound struct {
 	storedID
-	Savepoint time.Time `json:"savepoint,omitzero"` // missing when there is none at or before the time
-	Reopens   []reopens `json:"reopens"`
-	Seconds   int64     `json:"seconds"` // of all that is reopened
-	Done      bool      `json:"done"`
+	Savepoint time.Time  `json:"savepoint,omitzero"` // missing when there is none at or before the time
+	Reopens   []timeSpan `json:"reopens"`
+	Seconds   int64      `json:"seconds"` // of all that is reopened
+	Done      bool       `json:"done"`
 
 	name  string
 	saved []time.Time
 	batch *checkpoint.Batch
-}
-
-type reopens struct {
-	From time.Time `json:"from"`
-	To   time.Time `json:"to"`
 }
 
 func rewindStreams(ctx context.Context, env environment, store checkpoint.Store, r rewinding) error {
@@ -174,7 +159,7 @@ func rewindStreams(ctx context.Context, env environment, store checkpoint.Store,
 
 // planRewind stages going back to the latest savepoint at or before a time.
 func planRewind(ctx context.Context, s stored, to time.Time) (rewound, error) {
-	p := rewound{storedID: s.id(), Reopens: []reopens{}, name: s.name(), saved: s.ledger.Savepoints()}
+	p := rewound{storedID: s.id(), Reopens: []timeSpan{}, name: s.name(), saved: s.ledger.Savepoints()}
 	for _, at := range p.saved {
 		if !at.After(to) {
 			p.Savepoint = at
@@ -189,7 +174,7 @@ func planRewind(ctx context.Context, s stored, to time.Time) (rewound, error) {
 	}
 	p.batch = s.ledger.Begin()
 	for _, span := range p.batch.Rewind(ranges) {
-		p.Reopens = append(p.Reopens, reopens{span.From, span.To})
+		p.Reopens = append(p.Reopens, timeSpan{span.From.UTC(), span.To.UTC()})
 		p.Seconds += int64(span.To.Sub(span.From).Seconds())
 	}
 	return p, nil
@@ -223,7 +208,7 @@ func showRewound(env environment, plan []rewound, say string) error {
 		default:
 			fmt.Fprintf(&b, "%s: to the savepoint of %s, which reopens %s:\n", p.name, second(p.Savepoint), days(time.Duration(p.Seconds)*time.Second))
 			for _, r := range p.Reopens {
-				fmt.Fprintf(&b, "  %s\n", sources.Span{From: r.From, To: r.To})
+				fmt.Fprintf(&b, "  %s\n", sources.Span(r))
 			}
 		}
 	}

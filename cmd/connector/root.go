@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -96,23 +97,31 @@ func noArgs(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// outputFlag adds --output with its formats, the first being the default.
+// outputFlag adds --output with its formats, the first being the default, and refuses others.
 func outputFlag(c *cobra.Command, into *string, formats ...string) {
-	usage := "output format: "
-	for i, f := range formats {
-		if i > 0 {
-			usage += ", "
-		}
-		usage += f
+	addOutput(c, into, formats...)
+	c.PreRunE = func(*cobra.Command, []string) error { return usage(outputFaults(*into, formats...)) }
+}
+
+func addOutput(c *cobra.Command, into *string, formats ...string) {
+	c.Flags().StringVarP(into, "output", "o", formats[0], "output format: "+strings.Join(formats, ", "))
+}
+
+// outputFaults says what is wrong with the value of --output.
+func outputFaults(value string, formats ...string) []string {
+	if err := config.OneOf(&value, value, formats); err != nil {
+		return []string{fmt.Sprintf("--output %q: %v", value, err)}
 	}
-	c.Flags().StringVarP(into, "output", "o", formats[0], usage)
-	check := func(*cobra.Command, []string) error {
-		if err := config.OneOf(into, *into, formats); err != nil {
-			return usageError{fmt.Errorf("--output %q: %w", *into, err)}
-		}
-		return nil
+	return nil
+}
+
+// apart returns env with a standard output for people and programs to look at what
+// a verb does: the standard error when the sink prints events on the other.
+func (env environment) apart(cfg *config.Config) environment {
+	if cfg.Connector.Sink == "stdout" {
+		env.stdout = env.stderr
 	}
-	c.PreRunE = check
+	return env
 }
 
 // warn prints the warnings of a configuration; verb run logs them instead.

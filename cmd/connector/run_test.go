@@ -39,8 +39,10 @@ func sinkCases(t *testing.T) map[string][]string {
 // TestRunOnce reads everything, twice, into each sink: a separate reader must
 // find each row version that was served, once, and each event must be valid.
 func TestRunOnce(t *testing.T) {
+	t.Parallel()
 	for name, sink := range sinkCases(t) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			e, s, vars := simulators(t, 300)
 			vars = with(vars, sink...)
 			for range 2 {
@@ -154,6 +156,7 @@ var httpAddr = regexp.MustCompile(`http=(\S+)`)
 var eventsCounted = regexp.MustCompile(`(?m)^connector_events_published_total\{.*\} [1-9]`)
 
 func TestRunServesHealthAndMetrics(t *testing.T) {
+	t.Parallel()
 	_, _, vars := simulators(t, 20)
 	c := start(t, vars, "run")
 	c.until(t, "its address", func() bool { return httpAddr.MatchString(c.stderr.String()) })
@@ -230,4 +233,3 @@ func TestDemo(t *testing.T) {
 		wantLines(t, "summary", stdout, "missing 0, duplicates 0, never served 0", "ekuaibao/flow", "submail/sms")
 	}
 }
-

@@ -34,8 +34,7 @@ rewind" can go back to.`,
 		},
 	}
 	outputFlag(c, &env.output, "text", "json")
-	c.Flags().StringVar(&flags.source, "source", "", "only the streams of the account `NAME`")
-	c.Flags().StringVar(&flags.stream, "stream", "", "only streams of the name `S`")
+	flags.addChoice(c)
 	return c
 }
 

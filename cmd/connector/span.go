@@ -7,6 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"connector/internal/config"
 	"connector/pipeline"
 	"connector/schema"
 	"connector/sources"
@@ -36,8 +39,38 @@ func parsePast(value string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// spanFlags are --from, --to, --source and --stream.
-type spanFlags struct{ from, to, source, stream string }
+// spanFlags are --from, --to, --source, --stream and --output.
+type spanFlags struct{ from, to, source, stream, output string }
+
+// addRange adds --from and --to.
+func (f *spanFlags) addRange(c *cobra.Command) {
+	c.Flags().StringVar(&f.from, "from", "", "beginning of the range, `T` as above")
+	c.Flags().StringVar(&f.to, "to", "", "end of the range, `T` as above")
+}
+
+// addChoice adds --source and --stream.
+func (f *spanFlags) addChoice(c *cobra.Command) {
+	c.Flags().StringVar(&f.source, "source", "", "only the streams of the account `NAME`")
+	c.Flags().StringVar(&f.stream, "stream", "", "only streams of the name `S`")
+}
+
+// load reads the configuration and opens the sources, with the log, which env
+// gets, too. Its error says all that is wrong with the configuration and with the flags, of
+// which some faults are known.
+func (f *spanFlags) load(env *environment, faults []string) (*config.Config, pipeline.Options, error) {
+	faults = append(faults, outputFaults(f.output, "text", "json")...)
+	env.output = f.output
+	cfg, err := config.Load(env.vars, configCatalog())
+	if err != nil {
+		return nil, pipeline.Options{}, errors.Join(err, usage(faults))
+	}
+	env.log = newLogger(cfg, env.stderr)
+	opts, err := pipelineOptions(cfg, env.log)
+	if err != nil {
+		return nil, opts, errors.Join(err, usage(faults))
+	}
+	return cfg, opts, usage(append(faults, f.unknown(configured(opts))...))
+}
 
 // span reads --from and --to, and says all that is wrong with them.
 func (f *spanFlags) span(now time.Time) (span sources.Span, faults []string) {
