@@ -45,7 +45,7 @@ type task struct {
 func (p *plan) begin(r *runner, now time.Time) {
 	head := now.Add(-r.account.Lag).Truncate(r.stream.Tick)
 	p.now = now
-	young := r.youngFrom()
+	young := r.youngFrom(now.Add(-r.account.Lateness).Truncate(r.stream.Tick))
 	from := p.lookback(r, head, young)
 	p.live = sources.Span{From: from, To: head}
 	if limit := r.stream.MaxWindow; limit > 0 && head.Add(-limit).After(from) {
@@ -68,16 +68,24 @@ func (p *plan) begin(r *runner, now time.Time) {
 	}
 }
 
-// youngFrom returns the beginning of what is young, or a gap, and reaches to
-// the end of what was read; without any, the tick after that end.
-func (r *runner) youngFrom() time.Time {
+// youngFrom returns the beginning of what is young, or a gap that is not older
+// than aged, and reaches to the end of what was read; without any, the tick after
+// that end.
+func (r *runner) youngFrom(aged time.Time) time.Time {
 	from := r.ledger.End().Add(r.stream.Tick)
 	ranges := r.ledger.Ranges()
 	for i := len(ranges) - 1; i >= 0; i-- {
-		if s := ranges[i].State; s != checkpoint.Young && s != checkpoint.Gap {
+		s := ranges[i]
+		if s.State == checkpoint.Gap && s.From.Before(aged) {
+			if aged.Before(from) {
+				from = aged
+			}
 			break
 		}
-		from = ranges[i].From
+		if s.State != checkpoint.Young && s.State != checkpoint.Gap {
+			break
+		}
+		from = s.From
 	}
 	return from
 }

@@ -198,6 +198,39 @@ func TestGapsTakeAFifth(t *testing.T) {
 	})
 }
 
+// Nothing proves itself for hours: what is older than its lateness is read again
+// as gaps are, and not with the newest window.
+func TestOldGapsAreNotYoung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, takes: time.Second}
+		p.refuse = func(w sources.Span) error {
+			return &sources.GapError{Span: sources.Span{From: w.From, To: earliest(w.To, w.From.Add(10*time.Minute))}, Reason: "too many rows"}
+		}
+		opts := options(p, &memory{})
+		opts.Start = func(now time.Time) time.Time { return now }
+		opts.Accounts[0].Lateness, opts.Accounts[0].GiveUp = 10*time.Minute, 24*time.Hour
+		if err := runFor(t, opts, 6*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		old := 0
+		for _, s := range p.scans {
+			if s.window.From.Before(s.at.Add(-21 * time.Minute)) {
+				old++
+			}
+		}
+		if least, most := 500, 666; old < least || old > most { // 36 latenesses, and each gap once in each that follows
+			t.Errorf("got %d of %d scans of old gaps, want %d to %d", old, len(p.scans), least, most)
+		}
+	})
+}
+
+func earliest(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // The provider answers without rows for half a day, because a right was
 // missing for example. What it then shows of that time is found.
 func TestSilenceIsReadAgain(t *testing.T) {
