@@ -32,10 +32,10 @@ type Connector struct {
 // Common holds the variables every account has. A kind sets its defaults in
 // [Source].New.
 type Common struct {
-	PollInterval time.Duration `split_words:"true" desc:"Time from one read of a stream to the next."`
-	Lag          time.Duration `split_words:"true" desc:"How close to the provider's present time a read may go."`
-	Lateness     time.Duration `split_words:"true" desc:"How late a row may appear in the provider's log and still be found."`
-	GiveUp       time.Duration `split_words:"true" desc:"How long a row that may still change is watched."`
+	PollInterval time.Duration `split_words:"true" desc:"Time from one read of the newest rows of a stream to the next."`
+	Lag          time.Duration `split_words:"true" desc:"How close to the provider's present time a read may go, so that rows of the latest moment have appeared."`
+	Lateness     time.Duration `split_words:"true" desc:"How late a row may appear in the provider's log and be found for certain: what is younger is read again at growing ages, and once more after this time. Rows that may still change, and gaps, are read again once per this time."`
+	GiveUp       time.Duration `split_words:"true" desc:"How long a row that may still change is watched and a gap is tried again. Their entries are then forgotten."`
 	MaxRowBytes  ByteSize      `split_words:"true" desc:"Largest row; of a larger one a dead letter keeps the beginning, the size and the SHA-256."`
 }
 
