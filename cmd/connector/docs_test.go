@@ -1,14 +1,19 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+
+	"connector/pipeline"
 )
 
 const root = "../.."
@@ -56,6 +61,43 @@ func TestReadmeTables(t *testing.T) {
 		if got := table(t, readme, head); !slices.Equal(got, want) {
 			t.Errorf("table %q: got %q, want %q", head, got, want)
 		}
+	}
+}
+
+// TestMonitoringIsDocumented compares the tables with what is served.
+func TestMonitoringIsDocumented(t *testing.T) {
+	doc := read(t, "docs/monitoring.md")
+	registry := prometheus.NewRegistry()
+	pipeline.NewMetrics(registry)
+	described := make(chan *prometheus.Desc, 100)
+	registry.Describe(described)
+	close(described)
+	var metrics []string
+	for d := range described {
+		metrics = append(metrics, regexp.MustCompile(`fqName: "(\w+)"`).FindStringSubmatch(d.String())[1])
+	}
+	slices.Sort(metrics)
+	if got := table(t, doc, "metric"); len(metrics) < 10 || !slices.Equal(got, metrics) {
+		t.Errorf("metrics: got %q, want %q", got, metrics)
+	}
+	now := time.Now()
+	state, err := json.Marshal(pipeline.StreamStatus{Error: "x", Read: pipeline.Reading{Frontier: now, End: now, SilentSince: now}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields []string
+	for _, m := range regexp.MustCompile(`"(\w+)":`).FindAllStringSubmatch(string(state), -1) {
+		fields = append(fields, m[1])
+	}
+	for _, field := range table(t, doc, "field") {
+		name := strings.TrimPrefix(field, "read.")
+		if !slices.Contains(fields, name) {
+			t.Errorf("/readyz has no field %s", field)
+		}
+		fields = slices.DeleteFunc(fields, func(f string) bool { return f == name })
+	}
+	if want := []string{"system", "account", "stream", "read"}; !slices.Equal(fields, want) {
+		t.Errorf("fields without a line: got %q, want those of source and read", fields)
 	}
 }
 
