@@ -63,9 +63,17 @@ func (b *bars) add(from schema.Source) *mpb.Bar {
 		mpb.AppendDecorators(
 			text(func(m measured) string { return percent(int64(m.Done), int64(m.Total)) }),
 			text(func(m measured) string { return fmt.Sprintf("%d rows", m.Rows) }),
-			text(func(m measured) string { return fmt.Sprintf("%.0f/s", m.rowsPerSecond) }),
-			text(func(m measured) string { return m.etaText() }),
+			text(measured.paceText),
+			text(measured.etaText),
 		))
+}
+
+// paceText is empty for what moved too fast, or not at all, to be measured.
+func (m measured) paceText() string {
+	if m.rowsPerSecond == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f/s", m.rowsPerSecond)
 }
 
 func (m measured) etaText() string {

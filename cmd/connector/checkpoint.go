@@ -83,7 +83,11 @@ func viewCheckpoint(ctx context.Context, env environment, flags spanFlags, show 
 		return missing(cfg, owned(cfg, "checkpoint", err))
 	}
 	streams, err := readStreams(ctx, store, flags)
-	if err == nil {
+	switch {
+	case err != nil:
+	case len(streams) == 0 && env.output != "json":
+		_, err = fmt.Fprintf(env.stdout, "the checkpoint in %s holds no stream yet\n", checkpointDir(cfg))
+	default:
 		err = show(streams)
 	}
 	return errors.Join(err, store.Close())
