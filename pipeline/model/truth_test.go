@@ -72,7 +72,7 @@ func (t *truth) store(m schema.Message, dead bool) {
 		t.h.violated(1, "version %d of %s is published twice", p.v, p.row.id)
 	case !dead && v.poison != healthy:
 		t.h.violated(8, "version %d of %s is poison (%s) and became an event", p.v, p.row.id, v.poison)
-	case p.row.created.Before(t.h.world.start.Add(-t.h.plan.tick)), v.poison != noTime && p.row.created.Before(t.h.world.start):
+	case p.row.created.Before(t.h.world.start.Add(-t.h.plan.tick)), !v.record.Created.IsZero() && p.row.created.Before(t.h.world.start):
 		t.h.violated(1, "%s, created %v, lies before the start", p.row.id, p.row.created)
 	case v.durable:
 		t.h.counts[publishedAgain]++
