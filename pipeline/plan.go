@@ -75,17 +75,17 @@ func (r *runner) youngFrom(aged time.Time) time.Time {
 	from := r.ledger.End().Add(r.stream.Tick)
 	ranges := r.ledger.Ranges()
 	for i := len(ranges) - 1; i >= 0; i-- {
-		s := ranges[i]
-		if s.State == checkpoint.Gap && s.From.Before(aged) {
+		s := ranges[i].State
+		if s == checkpoint.Gap && ranges[i].From.Before(aged) {
 			if aged.Before(from) {
 				from = aged
 			}
 			break
 		}
-		if s.State != checkpoint.Young && s.State != checkpoint.Gap {
+		if s != checkpoint.Young && s != checkpoint.Gap {
 			break
 		}
-		from = s.From
+		from = ranges[i].From
 	}
 	return from
 }
@@ -133,7 +133,7 @@ func (p *plan) next(r *runner) (task, bool) {
 		var list []sources.Span
 		switch at {
 		case unread:
-			list = r.ledger.In(checkpoint.Unread)
+			list = r.untried(r.ledger.In(checkpoint.Unread))
 		case watched:
 			list = p.watched
 		case gaps:
@@ -146,7 +146,7 @@ func (p *plan) next(r *runner) (task, bool) {
 			return task{at, w}, true
 		}
 	}
-	w, ok := r.window(r.ledger.In(checkpoint.Backfill))
+	w, ok := r.window(r.untried(r.ledger.In(checkpoint.Backfill)))
 	return task{backfill, w}, ok
 }
 
@@ -163,6 +163,21 @@ func (r *runner) window(list []sources.Span) (sources.Span, bool) {
 		}
 	}
 	return nothing, false
+}
+
+// untried returns the first window of the spans that did not fail before, or the
+// spans when all did: many that fail do not hold up what lies behind them.
+func (r *runner) untried(list []sources.Span) []sources.Span {
+	for _, s := range list {
+		for !s.Empty() {
+			w := r.cut(s)
+			if _, failed := r.plan.postponed[w.From]; !failed {
+				return []sources.Span{w}
+			}
+			s.From = w.To.Add(r.stream.Tick)
+		}
+	}
+	return list
 }
 
 // cut returns the first window of a span.

@@ -176,6 +176,42 @@ func TestFailingWindowHoldsNothingUp(t *testing.T) {
 	})
 }
 
+// What a provider refuses, such as all that it keeps no longer, does not hold up
+// what lies behind it, however many windows that are.
+func TestManyFailingWindowsHoldNothingUp(t *testing.T) {
+	for _, marked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			kept := at(-50 * time.Hour)
+			p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {{id: "kept", created: kept.Add(5 * time.Hour)}}}}
+			p.refuse = func(w sources.Span) error {
+				if w.From.Before(kept) {
+					return errTransient
+				}
+				return nil
+			}
+			sink := &memory{}
+			opts := options(p, sink)
+			start := at(-1000 * time.Hour)
+			if marked {
+				opts.Backfill = &pipeline.Backfill{Span: sources.Span{From: start, To: at(0)}}
+			} else {
+				opts.Start = func(time.Time) time.Time { return start }
+			}
+			if err := runFor(t, opts, 12*time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := sink.versions(), []string{"kept"}; !slices.Equal(got, want) {
+				t.Errorf("marked for backfill %v: got %q, want %q", marked, got, want)
+			}
+
+			last := p.scans[len(p.scans)-20:]
+			if !slices.ContainsFunc(last, func(s scan) bool { return s.window.From.Before(kept) }) {
+				t.Errorf("marked for backfill %v: what was refused is not tried again", marked)
+			}
+		})
+	}
+}
+
 // Gaps are tried again, in a fifth of the time.
 func TestGapsTakeAFifth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

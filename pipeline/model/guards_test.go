@@ -57,10 +57,10 @@ var guards = []guard{
 	{name: "dropped: nothing beside what is read", edits: []edit{{batchGo, "b.closed(bk.from-1, bk.until+1)", "b.closed(bk.from, bk.until)"}}},
 	{name: "admit: no row beside the window of a time that nothing reads", edits: []edit{{admitGo, "!w.Contains(rec.Created) && r.ledger.Closed(rec.Created)", "false"}}},
 	{name: "plan: what is young is read again", edits: []edit{
-		{planGo, "s.State != checkpoint.Young && s.State != checkpoint.Gap", "s.State <= checkpoint.Sealed"},
+		{planGo, "s != checkpoint.Young && s != checkpoint.Gap", "s <= checkpoint.Sealed"},
 		{planGo, "if s.To.Before(young) &&", "if false &&"},
 	}},
-	{name: "plan: what is unread is read", edits: []edit{{planGo, "list = r.ledger.In(checkpoint.Unread)", "list = nil"}}},
+	{name: "plan: what is unread is read", edits: []edit{{planGo, "list = r.untried(r.ledger.In(checkpoint.Unread))", "list = nil"}}},
 	{name: "plan: open hours are read again", edits: []edit{{planGo, "p.watched = append(p.watched, r.ledger.Open(s.From, s.To)...)", "_ = s"}}},
 	{name: "plan: what is given up in between is not read", edits: []edit{{planGo, "after(p.watched, sealed), after(p.gaps, sealed)", "p.watched, p.gaps\n\t_ = sealed"}}},
 	{name: "plan: the head stays behind by the lag", edits: []edit{{planGo, "now.Add(-r.account.Lag)", "now"}}},
