@@ -203,7 +203,6 @@ func TestManyFailingWindowsHoldNothingUp(t *testing.T) {
 			if got, want := sink.versions(), []string{"kept"}; !slices.Equal(got, want) {
 				t.Errorf("marked for backfill %v: got %q, want %q", marked, got, want)
 			}
-
 			last := p.scans[len(p.scans)-20:]
 			if !slices.ContainsFunc(last, func(s scan) bool { return s.window.From.Before(kept) }) {
 				t.Errorf("marked for backfill %v: what was refused is not tried again", marked)
@@ -265,6 +264,30 @@ func earliest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// A window full of gaps yields as others do.
+func TestGapsYield(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, takes: time.Second, rows: map[string][]row{"s": {{id: "old", created: at(-2 * time.Hour)}}}}
+		began := time.Now()
+		p.refuse = func(w sources.Span) error {
+			if w.To.Before(began.Add(-time.Hour)) {
+				return nil
+			}
+			return &sources.GapError{Span: sources.Span{From: w.From, To: w.From}, Reason: "too many rows"}
+		}
+		sink := &memory{}
+		if err := runFor(t, options(p, sink), 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := sink.versions(), []string{"old"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if end := sink.ledger(t).End(); end.Before(began.Add(-time.Hour + time.Minute)) {
+			t.Errorf("got %v as the end of what was read, want it to advance", end)
+		}
+	})
 }
 
 // The provider answers without rows for half a day, because a right was

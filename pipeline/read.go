@@ -31,6 +31,9 @@ func (r *runner) read(ctx context.Context, w sources.Span, t turn) (reached time
 		}
 		reached = gap.Span.To
 		w.From = reached.Add(r.stream.Tick)
+		if t.over() {
+			break
+		}
 	}
 	return reached, nil
 }

@@ -180,7 +180,7 @@ var nothing = sources.Span{From: time.Unix(1, 0), To: time.Unix(0, 0)}
 // turn is a stretch of reading.
 type turn struct {
 	class    budget.Class
-	until    time.Time // when it yields once it has proven something; zero: never
+	until    time.Time // when it yields once it has proven something, or listed a gap; zero: never
 	now      time.Time // the provider's
 	backfill bool      // it reads what is marked for backfill
 }
