@@ -58,7 +58,7 @@ func TestHistories(t *testing.T) {
 	var table strings.Builder
 	rare := total.print(&table, leastEach*n/full)
 	t.Logf("%d histories in %v, %v each\n%s", n, time.Since(began).Round(time.Millisecond), (time.Since(began) / time.Duration(n)).Round(time.Microsecond), table.String())
-	if n >= full/20 && len(rare) > 0 {
+	if n >= full/4 && len(rare) > 0 {
 		t.Errorf("too rare in %d histories, want at least %d: %s", n, leastEach*n/full, strings.Join(rare, ", "))
 	}
 }
