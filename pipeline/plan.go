@@ -194,14 +194,14 @@ type postponed struct {
 	until time.Time
 }
 
-// postpone puts a window aside, for twice as long each time it fails, so that it
-// does not hold up the others.
+// postpone puts a window aside, for one poll interval, then two, then four each
+// time it fails, so that it does not hold up the others.
 func (p *plan) postpone(w sources.Span, poll time.Duration) {
 	if p.postponed == nil {
 		p.postponed = map[time.Time]postponed{}
 	}
 	n := p.postponed[w.From].times
-	p.postponed[w.From] = postponed{n + 1, time.Now().Add(min(poll<<min(n, 16), time.Hour))}
+	p.postponed[w.From] = postponed{n + 1, time.Now().Add(poll << min(n, 2))}
 }
 
 // gapShare is how many times longer than reading gaps took they then rest, so that

@@ -3,6 +3,7 @@
 package scan
 
 import (
+	"context"
 	"errors"
 	"iter"
 	"time"
@@ -39,8 +40,9 @@ var (
 
 // Run makes a scan of f, which adds records and proves parts of window. The
 // error f returns is the scan's; f must return, or wrap, those of [Chunks].
-// Records added since the last chunk are dropped with it, unless it is a
-// [sources.GapError]. An empty window is proven without calling f.
+// Records added since the last chunk are yielded before it, unless the scan was
+// cancelled: they passed their checks, and may have changed by the next scan. An
+// empty window is proven without calling f.
 func Run(window sources.Span, tick time.Duration, f func(*Chunks) error) iter.Seq2[sources.Chunk, error] {
 	return func(yield func(sources.Chunk, error) bool) {
 		c := &Chunks{yield: yield, window: window, proven: sources.Span{From: window.From, To: window.From.Add(-tick)}}
@@ -52,7 +54,7 @@ func Run(window sources.Span, tick time.Duration, f func(*Chunks) error) iter.Se
 		if err == nil || errors.Is(err, errStopped) {
 			return
 		}
-		if _, gap := errors.AsType[*sources.GapError](err); gap && len(c.batch) > 0 && c.flush() != nil {
+		if len(c.batch) > 0 && !errors.Is(err, context.Canceled) && c.flush() != nil {
 			return
 		}
 		yield(sources.Chunk{}, err)
