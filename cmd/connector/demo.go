@@ -98,7 +98,7 @@ func (p *providers) close() { _, _ = p.ekuaibao.Close(), p.submail.Close() }
 // enough to watch.
 func (p *providers) settings(dir string) []string {
 	return []string{
-		"CONNECTOR_SOURCES=ekuaibao,submail", "CONNECTOR_START=1m", "CONNECTOR_DATA_DIR=" + dir,
+		"CONNECTOR_SOURCES=ekuaibao,submail", "CONNECTOR_START=1h", "CONNECTOR_DATA_DIR=" + dir, // all the rows there are
 		"EKUAIBAO_BASE_URL=" + p.urls[0], "EKUAIBAO_APP_KEY=" + apisim.DefaultEkuaibaoKey, "EKUAIBAO_APP_SECURITY=" + apisim.DefaultEkuaibaoSecurity,
 		"EKUAIBAO_POLL_INTERVAL=1s", "EKUAIBAO_RATE=100", "EKUAIBAO_LAG=1s", "EKUAIBAO_LATENESS=30s", "EKUAIBAO_MAX_ROW_BYTES=64KiB",
 		"SUBMAIL_BASE_URL=" + p.urls[1], "SUBMAIL_APP_ID=" + apisim.DefaultSubmailID, "SUBMAIL_APP_KEY=" + apisim.DefaultSubmailKey,

@@ -18,10 +18,11 @@ import (
 type tally struct {
 	served, poisoned int // distinct row versions, distinct poison rows
 	requests         int
-	events, dead     int // messages in the sink
-	missing          int // served and not in the sink
-	duplicates       int // in the sink more than once
-	foreign          int // in the sink and never served
+	events, dead     int            // messages in the sink
+	missing          int            // served and not in the sink
+	lost             apisim.Version // the first of those
+	duplicates       int            // in the sink more than once
+	foreign          int            // in the sink and never served
 }
 
 // count reads the whole sink from its start.
@@ -69,7 +70,9 @@ func (t *tally) compare(served []apisim.Version, found map[apisim.Version]int) {
 	for _, v := range served {
 		known[v] = true
 		if found[v] == 0 {
-			t.missing++
+			if t.missing++; t.missing == 1 {
+				t.lost = v
+			}
 		}
 	}
 	for v, n := range found {
@@ -97,6 +100,9 @@ dead letters      %d of %d unreadable rows
 		v.paint(colour, fmt.Sprintf("missing %d, duplicates %d, never served %d", t.missing, t.duplicates, t.foreign)), t.dead, t.poisoned)
 	if err != nil {
 		return err
+	}
+	if t.missing > 0 {
+		return fmt.Errorf("what arrived is not what was served: version %s of record %s of %s/%s is missing", t.lost.Version, t.lost.RecordID, t.lost.System, t.lost.Stream)
 	}
 	if colour == red {
 		return errors.New("what arrived is not what was served")
