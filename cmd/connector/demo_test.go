@@ -23,10 +23,10 @@ func TestDemoEndsInTrouble(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	context.AfterFunc(ctx, func() {
-		p.ekuaibao.Faults.Random(1, 0.5, apisim.Fault{Kind: apisim.HTTPStatus, Status: 503})
+		p.ekuaibao.Faults.Random(1, 0.2, apisim.Fault{Kind: apisim.HTTPStatus, Status: 503})
 	})
 	var stdout, stderr buffer
 	if err := demoPipeline(ctx, cfg, environment{stdout: &stdout, stderr: &stderr}, p); err != nil {
