@@ -98,7 +98,8 @@ func (s *Store) Load(ctx context.Context, yield func(checkpoint.Entry) error) er
 		}
 		return nil
 	})
-	return errors.Join(err, release(s.db))
+	release(s.db)
+	return err
 }
 
 // Get implements [checkpoint.Store].
@@ -111,7 +112,8 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) {
 		value = bytes.Clone(tx.Bucket(bucket).Get([]byte(key)))
 		return nil
 	})
-	if err = errors.Join(err, release(s.db)); err != nil {
+	release(s.db)
+	if err != nil {
 		return nil, fmt.Errorf("reading checkpoint %s: %w", s.db.Path(), err)
 	}
 	return value, nil
@@ -131,7 +133,8 @@ func (s *Store) Save(ctx context.Context, entries []checkpoint.Entry) error {
 		}
 		return nil
 	})
-	if err = errors.Join(err, release(s.db)); err != nil {
+	release(s.db)
+	if err != nil {
 		return fmt.Errorf("writing checkpoint %s: %w", s.db.Path(), err)
 	}
 	return nil

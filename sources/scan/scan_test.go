@@ -341,6 +341,28 @@ func TestChunks(t *testing.T) {
 	}
 }
 
+// Rows that were read before an error may have changed by the next scan: they
+// are yielded, and prove nothing. A scan that is cancelled ends at once.
+func TestRowsBeforeAnError(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		rows int
+	}{{errors.New("cut"), 1}, {&sources.GapError{Span: span(0, 9)}, 1}, {fmt.Errorf("reading: %w", context.Canceled), 0}} {
+		rows, last := 0, error(nil)
+		for chunk, err := range Run(span(0, 9), tick, func(c *Chunks) error {
+			return errors.Join(c.Add(row{id: "a", tick: 1}.row().Record), tt.err)
+		}) {
+			if rows += len(chunk.Records); err == nil && !chunk.Proven.Empty() {
+				t.Errorf("%v: got %s proven, want nothing", tt.err, chunk.Proven)
+			}
+			last = err
+		}
+		if rows != tt.rows || !errors.Is(last, tt.err) {
+			t.Errorf("%v: got %d rows and %v, want %d and the error", tt.err, rows, last, tt.rows)
+		}
+	}
+}
+
 func TestStop(t *testing.T) {
 	p := &provider{rows: []row{{"a", 0, 0, 0}, {"b", 1, 0, 0}, {"c", 2, 0, 0}}, size: 1, order: byTime, most: 1000}
 	for range Keyset(t.Context(), span(0, 9), tick, p.page) {
