@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"strconv"
@@ -157,4 +158,32 @@ func (r *reader) entriesOfV2() map[uint64]entry {
 		entries[id] = e
 	}
 	return entries
+}
+
+// Upgrade rewrites the streams of a store that are in an older encoding, each
+// in one commit.
+func Upgrade(ctx context.Context, store Store) error {
+	state, err := Read(ctx, store.Load)
+	if err != nil {
+		return fmt.Errorf("reading checkpoint: %w", err)
+	}
+	pages := NewPages(store.Get, DefaultPageBytes)
+	for prefix, entries := range state {
+		l, err := Inspect(prefix, entries, pages)
+		if err != nil {
+			return err
+		}
+		if l.outdated == nil {
+			continue
+		}
+		b := l.Begin()
+		changed, err := b.Entries(ctx)
+		if err != nil {
+			return err
+		}
+		if err := store.Save(ctx, changed); err != nil {
+			return fmt.Errorf("upgrading the checkpoint of %s: %w", prefix, err)
+		}
+	}
+	return nil
 }

@@ -13,9 +13,8 @@ type Entry struct {
 	Value []byte
 }
 
-// Store keeps the state of one unit. One process holds a unit at a time: the
-// constructor of a store refuses a unit that is held.
-type Store interface {
+// Reader reads the durable state of one unit.
+type Reader interface {
 	// Load calls yield, in key order, for every entry whose key is not
 	// [Paged]; key and value are only valid during the call. It stops at
 	// yield's first error and returns it.
@@ -24,10 +23,15 @@ type Store interface {
 	// the value and does not change it. Get may be called from several
 	// goroutines, also while Save runs.
 	Get(ctx context.Context, key string) ([]byte, error)
+	Close() error
+}
+
+// Store keeps the state of one unit. One process holds a unit at a time: the
+// constructor of a store refuses a unit that is held. Close releases it.
+type Store interface {
+	Reader
 	// Save makes all entries durable, or none.
 	Save(ctx context.Context, entries []Entry) error
-	// Close releases the unit.
-	Close() error
 }
 
 // Paged reports whether the entry of a key is read by [Store.Get] when it is

@@ -16,6 +16,11 @@ type Message struct {
 	DataSchema string
 	Replay     string // id of the replay that publishes the message again; empty on first publication
 	Body       []byte // JSON
+
+	// Mark is what the checkpoint will remember of the message, opaque to all
+	// but package checkpoint. A sink that stores state after messages keeps it
+	// with the message; it is neither an attribute nor part of Size.
+	Mark []byte
 }
 
 // Attribute is one CloudEvents context attribute, without a protocol's prefix.

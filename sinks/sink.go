@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"connector/checkpoint"
+	"connector/internal/fault"
 	"connector/schema"
 )
 
@@ -14,22 +15,43 @@ import (
 // and status.
 type Guarantee string
 
-// The guarantees a sink can give.
+// The guarantees a sink can give, the strongest first.
 const (
+	// ExactlyOnce: events and checkpoint are one commit, which an earlier owner cannot make any more.
+	ExactlyOnce Guarantee = "exactly once; earlier owners are fenced"
+	// ExactlyOnceCommitted: as above, for consumers that skip what is not committed.
+	ExactlyOnceCommitted Guarantee = "exactly once for consumers that read committed messages only; earlier owners are fenced"
+	// OnceUnlessZombie: a crash neither loses nor repeats; an earlier owner that still runs may repeat what it was publishing when the newer one took over.
+	OnceUnlessZombie Guarantee = "no loss; duplicates, with the same event id, only from an earlier process that still runs"
+	// DedupedInWindow: as the next, and the sink drops a repeated event id inside its window.
+	DedupedInWindow Guarantee = "no loss; duplicates, with the same event id, only after a crash, and not inside the broker's duplicate window"
 	// ExactlyOnceUnlessCrash: a crash between publishing and saving the
 	// checkpoint publishes again, with the same event ids.
 	ExactlyOnceUnlessCrash Guarantee = "no loss; duplicates, with the same event id, only after a crash"
-	// DedupedInWindow: as above, and the sink drops a repeated event id inside its window.
-	DedupedInWindow Guarantee = "no loss; duplicates, with the same event id, only after a crash, and not inside the broker's duplicate window"
 )
 
+// IsExactlyOnce reports whether nothing repeats an event, a crash or an earlier
+// owner included: what CONNECTOR_REQUIRE_EXACTLY_ONCE asks for.
+func (g Guarantee) IsExactlyOnce() bool { return g == ExactlyOnce || g == ExactlyOnceCommitted }
+
 // ErrFenced says that a newer owner took the unit; this process must stop.
-var ErrFenced = errors.New("fenced by a newer owner")
+var ErrFenced = errors.New("fenced")
+
+// Fenced is the error of an owner whose unit another one took; by is the
+// other's fence, zero when it could not be read.
+func Fenced(unit string, by checkpoint.Fence) error {
+	who := "a newer owner"
+	if by.Term > 0 {
+		who = by.String()
+	}
+	return fault.Fatal(fmt.Errorf("unit %s: %w by %s", unit, ErrFenced, who), "run one connector per checkpoint; this one stops, and nothing it had not committed was published")
+}
 
 // Limits bound what one commit may hold.
 type Limits struct {
-	MaxMessageBytes int // largest schema.Message.Size; 0 = no limit
-	MaxMessages     int // most events and dead letters in one commit
+	MaxMessageBytes int  // largest schema.Message.Size; 0 = no limit
+	MaxMessages     int  // most events, dead letters and entries of state in one commit
+	Marks           bool // whether messages must carry their [schema.Message.Mark]
 }
 
 // Commit is made durable as one, as far as the sink's guarantee goes.
@@ -67,8 +89,10 @@ type Sink interface {
 // concurrent use.
 type Session interface {
 	Limits() Limits
-	// Recover calls yield for each entry of the unit's state whose key is not
-	// [checkpoint.Paged].
+	// Recover calls yield for each entry of the unit's streams whose key is not
+	// [checkpoint.Paged], and for the mark of each durable message that the
+	// state does not cover yet, see [checkpoint.MarkEntry], in the order in
+	// which the versions of a record were stored.
 	Recover(ctx context.Context, yield func(checkpoint.Entry) error) error
 	// Get returns the value of a key of the state, nil when there is none. It
 	// may be called from several goroutines, also while Commit runs.
@@ -76,8 +100,9 @@ type Session interface {
 	// Commit returns nil when everything is durable. Otherwise the state is
 	// unchanged and the error is ErrFenced, a *RejectedError (call again with
 	// other messages in place of the rejected), marked fatal, or transient
-	// (call again with the same commit). Events are published in order; when
-	// ctx ends it returns promptly.
+	// (call again with the same commit). Versions of one record are published in
+	// order. When ctx ends it returns promptly; whether the commit is durable may
+	// then be unknown, and only Close may follow.
 	Commit(ctx context.Context, c Commit) error
 	Close() error
 }

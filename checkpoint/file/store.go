@@ -33,29 +33,31 @@ func Open(dir, unit string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Fatal(fmt.Errorf("creating data directory: %w", err), "make CONNECTOR_DATA_DIR writable")
 	}
-	path := filepath.Join(dir, "checkpoint-"+unit+".db")
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait})
+	name := path(dir, unit)
+	db, err := bolt.Open(name, 0o600, &bolt.Options{Timeout: lockWait})
 	if err != nil {
-		return nil, openError(path, err)
+		return nil, openError(name, err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(bucket)
 		return err
 	})
 	if err != nil {
-		return nil, errors.Join(openError(path, err), db.Close())
+		return nil, errors.Join(openError(name, err), db.Close())
 	}
 	return &Store{db: db}, nil
 }
+
+func path(dir, unit string) string { return filepath.Join(dir, "checkpoint-"+unit+".db") }
 
 // View opens <dir>/checkpoint-<unit>.db for reading: Save fails. Several
 // processes may view a checkpoint, none while one has it open. A file that does
 // not exist is [fs.ErrNotExist].
 func View(dir, unit string) (*Store, error) {
-	path := filepath.Join(dir, "checkpoint-"+unit+".db")
-	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, ReadOnly: true})
+	name := path(dir, unit)
+	db, err := bolt.Open(name, 0o600, &bolt.Options{Timeout: lockWait, ReadOnly: true})
 	if err != nil {
-		return nil, openError(path, err)
+		return nil, openError(name, err)
 	}
 	err = db.View(func(tx *bolt.Tx) error {
 		if tx.Bucket(bucket) == nil {
@@ -64,7 +66,7 @@ func View(dir, unit string) (*Store, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, errors.Join(openError(path, err), db.Close())
+		return nil, errors.Join(openError(name, err), db.Close())
 	}
 	return &Store{db: db}, nil
 }
