@@ -18,6 +18,7 @@ type Batch struct {
 	reached map[bucketKey]reach
 	sealed  hour    // what ends before it may be dropped; math.MinInt32 when nothing is
 	saves   []Entry // changed savepoints
+	marks   uint64  // that were made
 	plan    *plan   // what the latest Entries returned
 }
 
@@ -205,15 +206,18 @@ func (b *Batch) Configure(digest string) (changed bool) {
 	return was != 0 && was != b.head.config
 }
 
-// dropped returns the buckets to forget.
+// dropped returns the buckets to forget, oldest first; of many, those that one
+// commit can.
 func (b *Batch) dropped() []bucketKey {
-	var keys []bucketKey
-	for k, bk := range b.ledger.buckets {
-		if bk.until < b.sealed && b.closed(bk.from-1, bk.until+1) && !b.read(k) {
-			keys = append(keys, k)
+	keys := b.ledger.keys(func(k bucketKey, bk *bucket) bool {
+		return bk.until < b.sealed && b.closed(bk.from-1, bk.until+1) && !b.read(k)
+	})
+	pages := 0
+	for i, k := range keys {
+		if pages += len(b.ledger.buckets[k].parts); pages >= b.ledger.limits.pages {
+			return keys[:i+1]
 		}
 	}
-	slices.SortFunc(keys, bucketKey.compare)
 	return keys
 }
 
@@ -267,5 +271,5 @@ func (b *Batch) staged() map[bucketKey]put {
 
 // Empty reports whether the batch changes nothing.
 func (b *Batch) Empty() bool {
-	return b.head.equal(b.ledger.head) && b.changes == 0 && len(b.reached) == 0 && len(b.dropped()) == 0
+	return b.head.equal(b.ledger.head) && b.changes == 0 && len(b.reached) == 0 && len(b.dropped()) == 0 && !b.ledger.Behind()
 }

@@ -12,6 +12,7 @@ type plan struct {
 	entries []Entry
 	head    head
 	delta   delta
+	folds   uint64                // number of the latest delta that pages may take in
 	changed map[bucketKey]*bucket // in place of those of the ledger; nil for dropped ones
 	pages   map[string]page       // nil for deleted ones
 	sealed  map[day]Day           // in place of the ledger's
@@ -26,15 +27,16 @@ type partRef struct {
 
 // Entries returns the changed state, for a commit: the head, what changed as
 // one delta, and from time to time pages and index with older deltas folded
-// in. It reads the pages it folds into.
+// in: at most [MaxEntries]. It reads the pages it folds into.
 func (b *Batch) Entries(ctx context.Context) ([]Entry, error) {
 	l := b.ledger
-	p := &plan{head: b.head, changed: map[bucketKey]*bucket{}, pages: map[string]page{}, sealed: l.sealed}
+	p := &plan{head: b.head, folds: b.head.number, changed: map[bucketKey]*bucket{}, pages: map[string]page{}, sealed: l.sealed}
 	dropped := b.dropped()
 	if len(dropped) > 0 {
 		p.sealed = maps.Clone(l.sealed)
 	}
-	if b.changes+len(b.reached)+len(dropped)+len(l.outdated) > 0 {
+	switch {
+	case b.changes+len(b.reached)+len(dropped)+len(l.outdated) > 0:
 		p.head.number++
 		for _, k := range dropped {
 			p.drop(k, l.buckets[k])
@@ -44,6 +46,12 @@ func (b *Batch) Entries(ctx context.Context) ([]Entry, error) {
 			return nil, err
 		}
 		b.put(p, delta{number: p.head.number, dropped: dropped}, folded)
+		b.advance(p, len(folded) > 0)
+	case l.Behind():
+		folded, err := b.fold(ctx, p)
+		if err != nil {
+			return nil, err
+		}
 		b.advance(p, len(folded) > 0)
 	}
 	p.entries = append(p.entries, b.saves...)
@@ -90,9 +98,26 @@ func (l *Ledger) dirty(p *plan) (refs []partRef, entries int) {
 	return refs, entries
 }
 
+// MaxEntries is the most entries of a commit, an upgrade apart.
+const MaxEntries = 400
+
+// Behind reports whether deltas must be folded before anything is added: a
+// batch without changes then does that, as far as one commit can.
+func (l *Ledger) Behind() bool {
+	for _, bk := range l.buckets {
+		for i := range bk.parts {
+			if p := &bk.parts[i]; len(p.delta) > 0 && l.head.number+1-p.oldest > l.limits.old {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // fold merges the deltas of earlier commits into the pages of some parts:
 // when they are too many, and when they grow old, evenly until the age at
-// which they must be gone. It returns the parts it folded.
+// which they must be gone; as far as one commit can. It returns the parts it
+// folded.
 func (b *Batch) fold(ctx context.Context, p *plan) ([]partRef, error) {
 	l := b.ledger
 	refs, entries := l.dirty(p)
@@ -109,8 +134,11 @@ func (b *Batch) fold(ctx context.Context, p *plan) ([]partRef, error) {
 	}
 	must := (aged + int(span) - 1) / int(span)
 	entries += b.changes
-	n, written := 0, 0
-	for n < len(refs) && (n < must || entries > l.limits.delta || aged > 0 && written < l.limits.fold) {
+	n, written, before := 0, 0, len(p.entries)
+	full := func() bool {
+		return l.outdated == nil && (written >= l.limits.write || len(p.entries)-before >= l.limits.pages)
+	}
+	for n < len(refs) && !full() && (n < must || entries > l.limits.delta || aged > 0 && written < l.limits.fold) {
 		size, err := l.foldPart(ctx, p, refs[n])
 		if err != nil {
 			return nil, err
@@ -135,7 +163,7 @@ func (l *Ledger) foldPart(ctx context.Context, p *plan, r partRef) (written int,
 	parts, pieces := l.split(r, old.merge(r.part.delta, r.part.names))
 	for i := range parts {
 		part := &parts[i]
-		part.folded = p.head.number - 1
+		part.folded = p.folds
 		part.count, part.open = len(pieces[i].entries)/entrySize, pieces[i].open()
 		p.page(part.key, newPage(part.key, part.folded, pieces[i]))
 		written += pieces[i].size()

@@ -3,7 +3,7 @@ package checkpoint
 // Shrink makes pages and deltas so small that a test with few records splits,
 // folds and reads pages.
 func (l *Ledger) Shrink(pageRecords, deltaRecords int, young, old uint64) {
-	l.limits = limits{page: pageRecords * entrySize, delta: deltaRecords, fold: 1, young: young, old: old}
+	l.limits = limits{page: pageRecords * entrySize, delta: deltaRecords, fold: 1, write: 4 << 20, pages: 1 << 20, young: young, old: old}
 }
 
 // Slots is the number of delta slots.
@@ -30,3 +30,6 @@ func (l *Ledger) Pages() []string {
 	}
 	return keys
 }
+
+// SealMark completes the value of a mark.
+func SealMark(b []byte) []byte { return seal(markName, b) }

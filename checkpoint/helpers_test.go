@@ -13,7 +13,8 @@ type disk struct {
 	state  map[string][]byte
 	budget int
 	gets   int
-	err    error // of Get
+	err    error              // of Get
+	marks  []checkpoint.Entry // that the state does not cover
 	shrink func(*checkpoint.Ledger)
 	stream sources.Stream
 }
@@ -51,7 +52,7 @@ func (d *disk) load() (*checkpoint.Ledger, error) {
 			entries = append(entries, checkpoint.Entry{Key: k, Value: v})
 		}
 	}
-	l, err := checkpoint.Load("hq", d.stream, entries, pages)
+	l, err := checkpoint.Load("hq", d.stream, append(entries, d.marks...), pages)
 	if err == nil {
 		d.shrink(l)
 	}

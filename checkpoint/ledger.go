@@ -25,6 +25,7 @@ type Ledger struct {
 	leaves   bool     // whether records are named, to be reported as left
 	outdated []string // keys of the first encoding, which the next commit deletes
 	guessed  bool     // whether the index was loaded without counts of records
+	marks    []mark   // of durable messages, in order; see [Ledger.Recovered]
 
 	forgotten hour // what ended before it is forgotten; as of this process
 }
@@ -34,11 +35,13 @@ type limits struct {
 	page  int    // bytes of a page's entries and names; more are split
 	delta int    // entries in deltas before the oldest are folded; names count by their size
 	fold  int    // bytes of pages that one commit writes without need
+	write int    // and with need, and a page more
+	pages int    // that one commit writes, and those that the last one was split into; and that it drops, and those of one bucket
 	young uint64 // commits before a delta is folded
 	old   uint64 // commits by which it is; below slots
 }
 
-var defaultLimits = limits{page: 512 << 10, delta: 1 << 20 / entrySize, fold: 1 << 20, young: 32, old: 48}
+var defaultLimits = limits{page: 512 << 10, delta: 1 << 20 / entrySize, fold: 1 << 20, write: 4 << 20, pages: 96, young: 32, old: 48}
 
 // Prefix returns the key prefix of a stream's state.
 func Prefix(account string, s sources.Stream) string {
@@ -67,7 +70,7 @@ func blank(prefix string, tick time.Duration, pages *Pages) *Ledger {
 }
 
 // Load returns the ledger that entries describe: all of a stream's state, of
-// which entries whose key is [Paged] may be left out. A missing or unreadable
+// which entries whose key is [Paged] may be left out, and marks. A missing or unreadable
 // piece is a fatal error, never a new stream.
 func Load(account string, s sources.Stream, entries []Entry, pages *Pages) (*Ledger, error) {
 	l := empty(account, s, pages)
@@ -86,6 +89,9 @@ func (l *Ledger) load(entries []Entry) error {
 			return fmt.Errorf("checkpoint entry %q does not belong to stream %q", e.Key, prefix)
 		}
 		values[name] = e.Value
+	}
+	if err := l.loadMarks(values); err != nil {
+		return err
 	}
 	if isV1(values) {
 		return l.loadV1(values)

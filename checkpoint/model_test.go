@@ -211,6 +211,51 @@ func (w *world) row(t *rapid.T) sources.Record {
 	return *r
 }
 
+// published are the new versions of one batch, with their marks.
+type published struct {
+	records []sources.Record
+	windows []sources.Span
+	marks   [][]byte
+	mixed   bool // whether the batch changes something else
+}
+
+func (p *published) add(b *checkpoint.Batch, r sources.Record, in sources.Span, fresh bool) {
+	if !fresh {
+		p.mixed = true
+		return
+	}
+	p.records, p.windows, p.marks = append(p.records, r), append(p.windows, in), append(p.marks, b.Mark(r.ID))
+}
+
+// recover restarts after the messages of some versions were stored and their
+// state was not: the ledger and the model are as if only those had been committed.
+func (p *published) recover(t *rapid.T, d *disk, m *model) (*checkpoint.Ledger, *model) {
+	n := rapid.IntRange(0, len(p.marks)).Draw(t, "stored")
+	next := m.clone()
+	var marks []checkpoint.Entry
+	for i := range n {
+		next.admit(p.records[i], p.windows[i])
+		e, err := checkpoint.MarkEntry(i, p.marks[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		marks = append(marks, e)
+	}
+	d.marks = marks
+	l := d.ledger(t)
+	d.marks = nil
+	for range 2 { // the second time nothing is left
+		b, err := l.Recovered(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b != nil {
+			d.commit(t, b)
+		}
+	}
+	return l, next
+}
+
 // TestModel drives the ledger and the model through the same history of
 // commits, crashes before and after them, and forgotten hours, with pages of a
 // few records, hardly any memory for them, and folds all the time.
@@ -229,6 +274,7 @@ func TestModel(t *testing.T) {
 		clock := t0.Add(100 * time.Hour)
 		for range rapid.IntRange(1, 120).Draw(t, "commits") {
 			b, next, staged := l.Begin(), m.clone(), map[string]bool{}
+			stored := &published{mixed: len(d.state) == 0} // a stream without a head has no events
 			from := rapid.IntRange(0, w.hours*60).Draw(t, "from")
 			window := span(from*60, from*60+rapid.SampledFrom([]int{0, 300, 3600}).Draw(t, "length"))
 			// Undated rows belong to one window, or nothing could tell where they are.
@@ -248,9 +294,10 @@ func TestModel(t *testing.T) {
 					seen["returned"]++
 				}
 				staged[r.ID] = true
+				stored.add(b, r, in, got.Fresh)
 			}
 			if clock = clock.Add(time.Duration(rapid.IntRange(0, 90).Draw(t, "wait")) * time.Second); tidy && rapid.IntRange(0, 2).Draw(t, "absent") == 0 {
-				b = sweep(t, d, l, b, next, m, staged, clock)
+				b, stored.mixed = sweep(t, d, l, b, next, m, staged, clock), true
 				seen["left"] += lefts(next) - min(lefts(next), lefts(m))
 			}
 			if rapid.IntRange(0, 5).Draw(t, "cover") == 0 {
@@ -265,11 +312,17 @@ func TestModel(t *testing.T) {
 			}
 			if rapid.IntRange(0, 5).Draw(t, "forget") == 0 {
 				b.Seal(window.To)
+				stored.mixed = true
 				before := len(next.records)
 				next.forget(window.To, staged)
 				seen["forgot"] += before - len(next.records)
 			}
-			switch rapid.IntRange(0, 9).Draw(t, "crash") {
+			crash := rapid.IntRange(0, 9).Draw(t, "crash")
+			if crash == 3 && !stored.mixed { // after some messages were stored
+				l, next = stored.recover(t, d, m)
+				seen["crash between"]++
+			}
+			switch crash {
 			case 0:
 				l = d.ledger(t)
 				seen["crash before"]++
@@ -278,6 +331,11 @@ func TestModel(t *testing.T) {
 				d.save(entries(t, b))
 				l = d.ledger(t)
 				seen["crash after"]++
+			case 3:
+				if !stored.mixed {
+					break
+				}
+				fallthrough
 			case 2:
 				entries(t, b) // the store refused it once
 				d.commit(t, b)
@@ -293,7 +351,7 @@ func TestModel(t *testing.T) {
 		seen["pages read"] += d.gets
 		seen["splits"] += l.Parts()
 	})
-	for _, event := range []string{"left", "returned", "forgot", "crash before", "crash after", "pages read", "splits"} {
+	for _, event := range []string{"left", "returned", "forgot", "crash before", "crash between", "crash after", "pages read", "splits"} {
 		if seen[event] < 10 {
 			t.Errorf("%s: happened %d times, which proves nothing", event, seen[event])
 		}

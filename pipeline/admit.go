@@ -29,12 +29,26 @@ type batch struct {
 	backfill bool // of what is marked for it
 }
 
+// stage begins a batch. What the ledger must fold before is committed.
+func (r *runner) stage(ctx context.Context) (*batch, error) {
+	for r.ledger.Behind() {
+		if err := r.commits.commit(ctx, &batch{runner: r, ledger: r.ledger.Begin()}); err != nil {
+			return nil, err
+		}
+	}
+	return &batch{runner: r, ledger: r.ledger.Begin()}, nil
+}
+
 // admit asks the ledger which records are new and turns them into events, or
 // into dead letters when they never can be (invariant 8). Rows of the ticks
 // next to w belong to it, because requests reach a tick further, unless nothing
 // reads those.
 func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.Span, t turn) (*batch, error) {
-	b := &batch{runner: r, ledger: r.ledger.Begin(), rows: len(records), backfill: t.backfill}
+	b, err := r.stage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b.rows, b.backfill = len(records), t.backfill
 	if err := r.own(b); err != nil {
 		return nil, err
 	}
@@ -61,9 +75,26 @@ func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.
 			b.bury(rec, err)
 			continue
 		}
-		b.events, b.records = append(b.events, m), append(b.records, rec)
+		b.publish(rec, m)
 	}
 	return b, nil
+}
+
+// publish adds the event of the version just admitted.
+func (b *batch) publish(rec sources.Record, m schema.Message) {
+	if m.Replay == "" {
+		m.Mark = b.mark(rec)
+	}
+	b.events, b.records = append(b.events, m), append(b.records, rec)
+}
+
+// mark returns what the state will say of the version just admitted, if the sink
+// wants to keep it with the message.
+func (b *batch) mark(rec sources.Record) []byte {
+	if !b.runner.commits.limits.Marks {
+		return nil
+	}
+	return b.ledger.Mark(rec.ID)
 }
 
 // event normalizes and encodes one version of a record, marked when a replay
@@ -97,11 +128,12 @@ func (r *runner) event(rec sources.Record, v checkpoint.Version, again *Replay) 
 // bury makes a dead letter of the latest version of a record.
 func (b *batch) bury(rec sources.Record, reason error) {
 	b.ledger.Dead(rec)
-	b.letter(rec, reason, "")
+	b.letter(rec, reason, "", b.mark(rec))
 }
 
-// letter adds a dead letter, marked when a replay publishes it again.
-func (b *batch) letter(rec sources.Record, reason error, replay string) {
+// letter adds a dead letter; replay names the one that publishes it again, and
+// mark says what the state makes of it.
+func (b *batch) letter(rec sources.Record, reason error, replay string, mark []byte) {
 	class, ok := fault.Class(reason)
 	if !ok {
 		class = "normalize"
@@ -122,6 +154,7 @@ func (b *batch) letter(rec sources.Record, reason error, replay string) {
 	if err != nil {
 		m = bare(d)
 	}
+	m.Mark = mark
 	b.dead = append(b.dead, m)
 	b.runner.metrics.dead.WithLabelValues(class).Inc()
 	b.runner.log.Warn("row became a dead letter", "record", d.RecordID, "class", class, "reason", d.Reason)
@@ -181,11 +214,11 @@ func (b *batch) replace(rejected *sinks.RejectedError) bool {
 				err = fault.Reject("sink", err)
 			}
 			if again := events[i].Replay; again != "" { // the ledger knows the record as it is
-				b.letter(records[i], err, again)
+				b.letter(records[i], err, again, nil)
 				continue
 			}
 			if followed(records, i, refused) {
-				b.letter(records[i], err, "")
+				b.letter(records[i], err, "", events[i].Mark)
 			} else {
 				b.bury(records[i], err)
 			}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
+	"connector/checkpoint"
 	"connector/internal/fault"
 	"connector/internal/wait"
 	"connector/schema"
@@ -31,6 +33,15 @@ func newCommitter(session sinks.Session, log *slog.Logger, metrics *Metrics) *co
 	c := &committer{session: session, limits: session.Limits(), log: log, metrics: metrics, turn: make(chan struct{}, 1)}
 	c.turn <- struct{}{}
 	return c
+}
+
+// most returns how many events and dead letters one commit may hold, beside
+// its state.
+func (c *committer) most() int {
+	if c.limits.MaxMessages <= 0 {
+		return math.MaxInt
+	}
+	return max(1, c.limits.MaxMessages-checkpoint.MaxEntries)
 }
 
 // fits refuses a message that the sink would refuse.

@@ -62,10 +62,7 @@ func (r *runner) sweep(ctx context.Context, b *batch, chunk sources.Chunk, now t
 	}
 	r.present.swept = span.To
 	for {
-		room := maxAbsent
-		if most := r.commits.limits.MaxMessages; most > 0 {
-			room = min(room, most-len(b.events)-len(b.dead))
-		}
+		room := min(maxAbsent, r.commits.most()-len(b.events)-len(b.dead))
 		if room > 0 {
 			gone, all, err := b.ledger.Absent(ctx, checkpoint.Reading{Span: span, Seen: r.present.seen, At: now, Apart: r.account.Lateness, Most: room})
 			if err != nil {
@@ -79,7 +76,10 @@ func (r *runner) sweep(ctx context.Context, b *batch, chunk sources.Chunk, now t
 		if err := r.commits.commit(ctx, b); err != nil {
 			return nil, err
 		}
-		b = &batch{runner: r, ledger: r.ledger.Begin()}
+		var err error
+		if b, err = r.stage(ctx); err != nil {
+			return nil, err
+		}
 	}
 }
 
@@ -92,7 +92,7 @@ func (b *batch) leave(gone []checkpoint.Absent) {
 			b.bury(rec, err)
 			continue
 		}
-		b.events, b.records = append(b.events, m), append(b.records, rec)
+		b.publish(rec, m)
 	}
 	if len(gone) > 0 {
 		b.runner.log.Info("records left the provider's log", "records", len(gone), "first", gone[0].ID)

@@ -130,7 +130,9 @@ func (p *Pipeline) runAll(ctx context.Context, shared *committer, run func(*runn
 	return distinct(errs)
 }
 
-// recover loads the ledgers, which share the memory for pages. State of streams that are not configured is left alone.
+// recover loads the ledgers, which share the memory for pages, and restores
+// what an earlier process did not save. Other state of streams that are not
+// configured is left alone.
 func (p *Pipeline) recover(ctx context.Context, session sinks.Session) error {
 	state, err := checkpoint.Read(ctx, session.Recover)
 	if err != nil {
@@ -145,7 +147,41 @@ func (p *Pipeline) recover(ctx context.Context, session sinks.Session) error {
 		if r.ledger, err = checkpoint.Load(r.account.Name, r.stream, state[r.prefix], pages); err != nil {
 			return err
 		}
+		if err := p.restore(ctx, session, r.ledger); err != nil {
+			return err
+		}
+		delete(state, r.prefix)
 	}
+	for prefix, entries := range state {
+		if !checkpoint.HasMarks(entries) {
+			continue
+		}
+		l, err := checkpoint.Inspect(prefix, entries, pages)
+		if err != nil {
+			return err
+		}
+		if err := p.restore(ctx, session, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restore makes the ledger's state durable that an earlier process had
+// published and not saved.
+func (p *Pipeline) restore(ctx context.Context, session sinks.Session, l *checkpoint.Ledger) error {
+	b, err := l.Recovered(ctx)
+	if b == nil || err != nil {
+		return err
+	}
+	state, err := b.Entries(ctx)
+	if err != nil {
+		return err
+	}
+	if err := session.Commit(ctx, sinks.Commit{State: state}); err != nil {
+		return fmt.Errorf("saving what was published before a crash: %w", err)
+	}
+	b.Apply()
 	return nil
 }
 

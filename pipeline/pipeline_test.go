@@ -249,7 +249,7 @@ func TestCommitsKeepTheLimit(t *testing.T) {
 			p.rows["s"] = append(p.rows["s"], row{id: fmt.Sprint(i), created: at(-time.Minute)})
 		}
 		largest := 0
-		sink := &memory{limits: sinks.Limits{MaxMessages: 10}, fail: func(_ int, c sinks.Commit) error {
+		sink := &memory{limits: sinks.Limits{MaxMessages: 10 + checkpoint.MaxEntries}, fail: func(_ int, c sinks.Commit) error {
 			largest = max(largest, len(c.Events))
 			return nil
 		}}

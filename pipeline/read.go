@@ -40,7 +40,10 @@ func (r *runner) read(ctx context.Context, w sources.Span, t turn) (reached time
 
 // skip notes a gap.
 func (r *runner) skip(ctx context.Context, gap *sources.GapError) error {
-	b := &batch{runner: r, ledger: r.ledger.Begin()}
+	b, err := r.stage(ctx)
+	if err != nil {
+		return err
+	}
 	b.ledger.Gap(gap.Span)
 	if b.ledger.Empty() { // known
 		return nil
@@ -105,8 +108,8 @@ func length(list []sources.Span) (sum time.Duration) {
 // the sink's limit asks for. With the last one coverage follows (invariants 3,
 // 4 and 5), and what is given up is forgotten.
 func (r *runner) publish(ctx context.Context, chunk sources.Chunk, w sources.Span, t turn) error {
-	records, most := chunk.Records, r.commits.limits.MaxMessages
-	for most > 0 && len(records) > most {
+	records, most := chunk.Records, r.commits.most()
+	for len(records) > most {
 		b, err := r.admit(ctx, records[:most], w, t)
 		if err != nil {
 			return err

@@ -240,11 +240,7 @@ func (r *replayer) reached(at time.Time) {
 // republish publishes the records of a chunk again, in commits of the size that
 // the sink takes.
 func (r *replayer) republish(ctx context.Context, chunk sources.Chunk, w sources.Span, _ turn) error {
-	most := r.commits.limits.MaxMessages
-	if most <= 0 {
-		most = max(1, len(chunk.Records))
-	}
-	for records := range slices.Chunk(chunk.Records, most) {
+	for records := range slices.Chunk(chunk.Records, r.commits.most()) {
 		b, err := r.readmit(ctx, records, w)
 		if err == nil {
 			err = r.commits.commit(ctx, b)
@@ -278,7 +274,10 @@ func (r *replayer) count(rows int, b *batch) {
 // not know the version, and a marked one when it is the latest that it knows,
 // or of a time of which it knows nothing any more.
 func (r *replayer) readmit(ctx context.Context, records []sources.Record, w sources.Span) (*batch, error) {
-	b := &batch{runner: r.runner, ledger: r.ledger.Begin()}
+	b, err := r.stage(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if err := r.own(b); err != nil {
 		return nil, err
 	}
@@ -339,10 +338,10 @@ func (b *batch) add(rec sources.Record, v checkpoint.Version, again *Replay) {
 	m, err := b.runner.event(rec, v, again)
 	switch {
 	case err == nil:
-		b.events, b.records = append(b.events, m), append(b.records, rec)
+		b.publish(rec, m)
 	case again == nil:
 		b.bury(rec, err)
 	default:
-		b.letter(rec, err, again.ID)
+		b.letter(rec, err, again.ID, nil)
 	}
 }

@@ -156,7 +156,10 @@ func (r *runner) begin(ctx context.Context, now time.Time) error {
 		}
 		r.ledger = checkpoint.New(r.account.Name, r.stream, start, r.pages)
 	}
-	b := &batch{runner: r, ledger: r.ledger.Begin()}
+	b, err := r.stage(ctx)
+	if err != nil {
+		return err
+	}
 	if b.ledger.Configure(r.account.Digest) {
 		r.reopen(b, sources.Span{From: r.ledger.SilentSince(), To: r.ledger.End()}, "the configuration changed")
 	}
