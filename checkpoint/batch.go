@@ -271,5 +271,5 @@ func (b *Batch) staged() map[bucketKey]put {
 
 // Empty reports whether the batch changes nothing.
 func (b *Batch) Empty() bool {
-	return b.head.equal(b.ledger.head) && b.changes == 0 && len(b.reached) == 0 && len(b.dropped()) == 0 && !b.ledger.Behind()
+	return !b.ledger.unsaved && b.head.equal(b.ledger.head) && b.changes == 0 && len(b.reached) == 0 && len(b.dropped()) == 0 && !b.ledger.Behind()
 }

@@ -277,7 +277,7 @@ func (b *Batch) advance(p *plan, folded bool) {
 // once that is durable.
 func (b *Batch) Apply() {
 	l, p := b.ledger, b.plan
-	l.head, l.sealed, l.outdated = p.head, p.sealed, nil
+	l.head, l.sealed, l.outdated, l.unsaved = p.head, p.sealed, nil, false
 	for k, bk := range p.changed {
 		l.buckets[k] = bk
 		if bk == nil {

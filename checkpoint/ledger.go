@@ -25,6 +25,7 @@ type Ledger struct {
 	leaves   bool     // whether records are named, to be reported as left
 	outdated []string // keys of the first encoding, which the next commit deletes
 	guessed  bool     // whether the index was loaded without counts of records
+	unsaved  bool     // whether no commit has written the head yet
 	marks    []mark   // of durable messages, in order; see [Ledger.Recovered]
 
 	forgotten hour // what ended before it is forgotten; as of this process
@@ -55,7 +56,7 @@ func Prefix(account string, s sources.Stream) string {
 // New returns the ledger of a stream that is to be read from start on.
 func New(account string, s sources.Stream, start time.Time, pages *Pages) *Ledger {
 	l := empty(account, s, pages)
-	l.head = head{start: start}
+	l.head, l.unsaved = head{start: start}, true
 	return l
 }
 

@@ -69,14 +69,24 @@ func (c *committer) take(ctx context.Context) bool {
 	}
 }
 
-// commit makes a batch durable and then applies it to the ledger. A transient
-// error is tried again with the same commit until ctx ends; one that is under
-// way when ctx ends is given shutdownGrace to finish.
+// commit makes a batch durable and then applies it to the ledger.
 func (c *committer) commit(ctx context.Context, b *batch) error {
 	if b.ledger.Empty() && len(b.events)+len(b.dead) == 0 {
 		return nil
 	}
 	b.runner.status.rest()
+	if err := c.durable(ctx, b.commit, b.replace); err != nil {
+		return err
+	}
+	b.done()
+	return nil
+}
+
+// durable makes what build returns durable. It is built again after replace
+// was told which messages the sink rejects, which returns false when they cannot
+// be replaced. A transient error is tried again with the same commit until ctx
+// ends; one that is under way when ctx ends is given shutdownGrace to finish.
+func (c *committer) durable(ctx context.Context, build func(context.Context) (sinks.Commit, error), replace func(*sinks.RejectedError) bool) error {
 	if !c.take(ctx) {
 		return ctx.Err()
 	}
@@ -84,7 +94,7 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 	ctx, cancel := grace(ctx, shutdownGrace)
 	defer cancel()
 	again := newRetry()
-	commit, err := b.commit(ctx)
+	commit, err := build(ctx)
 	if err != nil {
 		return err
 	}
@@ -95,10 +105,9 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 		switch {
 		case err == nil:
 			c.metrics.commit.Observe(time.Since(began).Seconds())
-			b.done()
 			return nil
-		case isRejected && b.replace(rejected):
-			if commit, err = b.commit(ctx); err != nil {
+		case isRejected && replace(rejected):
+			if commit, err = build(ctx); err != nil {
 				return err
 			}
 			continue
@@ -116,6 +125,24 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// restore makes the ledger's state durable that an earlier process had
+// published and not saved.
+func (c *committer) restore(ctx context.Context, l *checkpoint.Ledger) error {
+	b, err := l.Recovered(ctx)
+	if b == nil || err != nil {
+		return err
+	}
+	build := func(ctx context.Context) (sinks.Commit, error) {
+		state, err := b.Entries(ctx)
+		return sinks.Commit{State: state}, err
+	}
+	if err := c.durable(ctx, build, func(*sinks.RejectedError) bool { return false }); err != nil {
+		return fmt.Errorf("saving what was published before a crash: %w", err)
+	}
+	b.Apply()
+	return nil
 }
 
 // sinkFailed marks an error that ends every stream.

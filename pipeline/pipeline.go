@@ -94,7 +94,7 @@ func (p *Pipeline) each(ctx context.Context, run func(*runner, context.Context) 
 		return err
 	}
 	shared := newCommitter(session, p.opts.Log, p.opts.Metrics)
-	if err := p.recover(ctx, session); err != nil {
+	if err := p.recover(ctx, shared); err != nil {
 		return errors.Join(err, session.Close())
 	}
 	p.open.Store(true)
@@ -133,7 +133,8 @@ func (p *Pipeline) runAll(ctx context.Context, shared *committer, run func(*runn
 // recover loads the ledgers, which share the memory for pages, and restores
 // what an earlier process did not save. Other state of streams that are not
 // configured is left alone.
-func (p *Pipeline) recover(ctx context.Context, session sinks.Session) error {
+func (p *Pipeline) recover(ctx context.Context, commits *committer) error {
+	session := commits.session
 	state, err := checkpoint.Read(ctx, session.Recover)
 	if err != nil {
 		return fmt.Errorf("reading checkpoint: %w", err)
@@ -147,7 +148,7 @@ func (p *Pipeline) recover(ctx context.Context, session sinks.Session) error {
 		if r.ledger, err = checkpoint.Load(r.account.Name, r.stream, state[r.prefix], pages); err != nil {
 			return err
 		}
-		if err := p.restore(ctx, session, r.ledger); err != nil {
+		if err := commits.restore(ctx, r.ledger); err != nil {
 			return err
 		}
 		delete(state, r.prefix)
@@ -160,28 +161,10 @@ func (p *Pipeline) recover(ctx context.Context, session sinks.Session) error {
 		if err != nil {
 			return err
 		}
-		if err := p.restore(ctx, session, l); err != nil {
+		if err := commits.restore(ctx, l); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// restore makes the ledger's state durable that an earlier process had
-// published and not saved.
-func (p *Pipeline) restore(ctx context.Context, session sinks.Session, l *checkpoint.Ledger) error {
-	b, err := l.Recovered(ctx)
-	if b == nil || err != nil {
-		return err
-	}
-	state, err := b.Entries(ctx)
-	if err != nil {
-		return err
-	}
-	if err := session.Commit(ctx, sinks.Commit{State: state}); err != nil {
-		return fmt.Errorf("saving what was published before a crash: %w", err)
-	}
-	b.Apply()
 	return nil
 }
 

@@ -24,6 +24,7 @@ type history struct {
 	rand   *rand.Rand
 	wire   *rand.Rand // draws what an API that is not the toy's does
 	more   *rand.Rand // draws what the provider says wrong, or not at all, of time and number of rows
+	kind   *rand.Rand // draws what kind of sink it is
 	plan   plan
 	world  *world
 	truth  *truth
@@ -49,13 +50,14 @@ var metrics = pipeline.NewMetrics(prometheus.NewRegistry())
 func play(t *testing.T, seed uint64, trace func(string, ...any)) (counts, error) {
 	t.Helper()
 	seedJitter(seed)
-	h := &history{rand: rand.New(rand.NewPCG(seed, 1)), more: rand.New(rand.NewPCG(seed, 2)), wire: rand.New(rand.NewPCG(seed, 3)), trace: trace}
+	h := &history{rand: rand.New(rand.NewPCG(seed, 1)), more: rand.New(rand.NewPCG(seed, 2)), wire: rand.New(rand.NewPCG(seed, 3)), kind: rand.New(rand.NewPCG(seed, 4)), trace: trace}
 	synctest.Test(t, func(*testing.T) { h.run() })
 	return h.counts, h.err
 }
 
 func (h *history) run() {
 	h.plan = drawPlan(h.rand)
+	h.plan.marked = h.plan.paired && sometimes(h.kind, 0.5)
 	h.plan.uncounted = h.plan.paged && sometimes(h.more, 0.2)
 	if sometimes(h.more, 0.3) {
 		h.plan.rates.wrong = 0.05

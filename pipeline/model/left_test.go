@@ -22,7 +22,7 @@ func (t *truth) leaves(m schema.Message) bool {
 		t.h.violated(1, "%s is reported as left and is there", r.id)
 	case !r.durable():
 		t.h.violated(1, "%s is reported as left and was never published", r.id)
-	case r.told && !t.h.plan.paired:
+	case r.told && !t.h.plan.repeats():
 		t.h.violated(1, "%s is reported as left twice", r.id)
 	}
 	r.told = true

@@ -69,7 +69,8 @@ type plan struct {
 	lag       time.Duration
 	lateness  time.Duration
 	giveUp    time.Duration
-	paired    bool // sinks.Pair over a publisher and a store, instead of one atomic sink
+	paired    bool // a sink that stores messages before state, instead of one atomic sink
+	marked    bool // a paired sink that keeps the marks of messages whose state is not saved
 
 	groups   int           // of rows, more or less
 	spread   bool          // not all large ones are ties
@@ -159,6 +160,9 @@ func (p *plan) drawStop(r *rand.Rand) stop {
 	s.down = upTo(r, pick(r, p.poll, p.lateness, 3*p.lateness))
 	return s
 }
+
+// repeats reports whether the sink may store a message again after a crash.
+func (p *plan) repeats() bool { return p.paired && !p.marked }
 
 // back is the sum of the clock's steps backwards.
 func (p *plan) back() (sum time.Duration) {

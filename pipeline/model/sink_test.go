@@ -19,6 +19,8 @@ type broker struct {
 	h     *history
 	state map[string][]byte
 	owner *process
+
+	uncovered sinks.Commit // messages of a marked sink whose state is not saved
 }
 
 func (b *broker) save(entries []checkpoint.Entry) {
@@ -80,11 +82,14 @@ func (b *broker) rejections(events []schema.Message) *sinks.RejectedError {
 
 // open returns the sink of a process: an atomic one, or a pair.
 func (b *broker) open(p *process) sinks.Sink {
-	if b.h.plan.paired {
-		half := &paired{broker: b, p: p}
-		return sinks.Pair(half, func(context.Context, string) (checkpoint.Store, error) { return &store{half}, nil })
+	if !b.h.plan.paired {
+		return &atomic{broker: b, p: p}
 	}
-	return &atomic{broker: b, p: p}
+	half := &paired{broker: b, p: p, c: &sinks.Commit{}}
+	if b.h.plan.marked {
+		half.c = &b.uncovered
+	}
+	return sinks.Pair(half, func(context.Context, string) (checkpoint.Store, error) { return &store{half}, nil })
 }
 
 // atomic keeps the commit contract of sinks.Session: all or nothing, fenced.
@@ -149,14 +154,16 @@ func (a *atomic) Commit(ctx context.Context, c sinks.Commit) error {
 type paired struct {
 	*broker
 	p *process
-	c sinks.Commit // messages stored since the state was saved
+	c *sinks.Commit // messages stored since the state was saved
 
 	acknowledged map[string]bool // those of c that the pair knows of
 }
 
 func (s *paired) Guarantee() sinks.Guarantee { return sinks.ExactlyOnceUnlessCrash }
 func (s *paired) Close() error               { return nil }
-func (s *paired) Limits() sinks.Limits       { return sinks.Limits{MaxMessageBytes: sinkLimit} }
+func (s *paired) Limits() sinks.Limits {
+	return sinks.Limits{MaxMessageBytes: sinkLimit, Marks: s.h.plan.marked}
+}
 
 func (s *paired) Publish(ctx context.Context, events, dead []schema.Message) error {
 	h := s.h
@@ -218,21 +225,24 @@ func (s *paired) store(events, dead []schema.Message, rejected *sinks.RejectedEr
 	}
 	for i, m := range events {
 		if i < n && !refused[i] {
-			s.h.truth.store(m, false)
-			s.c.Events = with(s.c.Events, m)
+			s.c.Events = s.with(s.c.Events, m, false)
 		}
 	}
 	for i, m := range dead {
 		if len(events)+i < n {
-			s.h.truth.store(m, true)
-			s.c.Dead = with(s.c.Dead, m)
+			s.c.Dead = s.with(s.c.Dead, m, true)
 		}
 	}
 }
 
-// with appends m to list unless it is there.
-func with(list []schema.Message, m schema.Message) []schema.Message {
-	if slices.ContainsFunc(list, func(o schema.Message) bool { return o.ID == m.ID }) {
+// with stores m and appends it to list unless it is there; a marked sink does
+// not store it twice either.
+func (s *paired) with(list []schema.Message, m schema.Message, dead bool) []schema.Message {
+	known := slices.ContainsFunc(list, func(o schema.Message) bool { return o.ID == m.ID })
+	if !known || !s.h.plan.marked {
+		s.h.truth.store(m, dead)
+	}
+	if known {
 		return list
 	}
 	return append(list, m)
@@ -242,7 +252,20 @@ func with(list []schema.Message, m schema.Message) []schema.Message {
 type store struct{ *paired }
 
 func (s *store) Load(_ context.Context, yield func(checkpoint.Entry) error) error {
-	return s.load(yield)
+	if err := s.load(yield); err != nil || !s.h.plan.marked {
+		return err
+	}
+	for i, m := range slices.Concat(s.c.Dead, s.c.Events) {
+		e, err := checkpoint.MarkEntry(i, m.Mark)
+		if err != nil {
+			return err
+		}
+		s.h.counts[markRecovered]++
+		if err := yield(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *store) Save(ctx context.Context, entries []checkpoint.Entry) error {
@@ -260,9 +283,9 @@ func (s *store) Save(ctx context.Context, entries []checkpoint.Entry) error {
 	}
 	s.c.State = entries
 	s.save(entries)
-	s.h.truth.take(s.c)
+	s.h.truth.take(*s.c)
 	messages := len(s.c.Events)+len(s.c.Dead) > 0
-	s.c, s.acknowledged = sinks.Commit{}, nil
+	*s.c, s.acknowledged = sinks.Commit{}, nil
 	if s.p.reach(afterCommit, messages) {
 		return sinks.ErrFenced
 	}

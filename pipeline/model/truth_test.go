@@ -18,6 +18,7 @@ type truth struct {
 	h       *history
 	settled time.Time // of the durable head
 	ranges  []checkpoint.Range
+	heard   bool // whether the state knew a record; before, silent time is read again
 	unread  []sources.Span
 	events  map[string]place
 	dead    map[string]place
@@ -76,7 +77,7 @@ func (t *truth) store(m schema.Message, dead bool) {
 		t.h.violated(1, "%s, created %v, lies before the start", p.row.id, p.row.created)
 	case v.durable:
 		t.h.counts[publishedAgain]++
-		if !t.h.plan.paired {
+		if !t.h.plan.repeats() {
 			t.h.violated(1, "version %d of %s is published twice", p.v, p.row.id)
 		}
 	}
@@ -151,10 +152,11 @@ func revision(body []byte) int {
 
 // cover checks what a durable head claims (invariants 3, 4, 5 and 6).
 func (t *truth) cover(l *checkpoint.Ledger) {
-	if end := l.End(); end.After(t.h.now.Add(-t.h.plan.lag)) {
+	if end := l.End(); len(l.Ranges()) > 0 && end.After(t.h.now.Add(-t.h.plan.lag)) {
 		t.h.violated(6, "coverage ends at %v and passes the provider's %v less the lag", end, t.h.now)
 	}
-	was := t.ranges
+	was, heard := t.ranges, t.heard
+	t.heard = !l.Latest().IsZero()
 	t.settled, t.ranges = l.Settled(), l.Ranges()
 	t.unread = l.In(checkpoint.Unread)
 	if len(t.unread) > 0 {
@@ -165,7 +167,7 @@ func (t *truth) cover(l *checkpoint.Ledger) {
 		before, now := state(was, r.created), state(t.ranges, r.created)
 		gone := now == checkpoint.Gap || now == checkpoint.Lost
 		r.doubtful = r.doubtful || gone
-		if now < before && !gone && r.last >= 0 {
+		if now < before && !gone && r.last >= 0 && heard {
 			t.h.violated(5, "coverage of %s, created %v, went back from %v to %v", r.id, r.created, before, now)
 		}
 		if (now == checkpoint.Watched || now == checkpoint.Sealed) && now != before && t.due(r) && !r.durable() {
