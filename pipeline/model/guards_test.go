@@ -37,6 +37,7 @@ const (
 	chunksGo = "sources/scan/chunks.go"
 	keysetGo = "sources/scan/keyset.go"
 	pairGo   = "sinks/pair.go"
+	markGo   = "checkpoint/mark.go"
 )
 
 var guards = []guard{
@@ -57,6 +58,13 @@ var guards = []guard{
 	{name: "dropped: only what is given up", edits: []edit{{batchGo, "b.closed(bk.from-1, bk.until+1)", "true"}}},
 	{name: "dropped: nothing beside what is read", edits: []edit{{batchGo, "b.closed(bk.from-1, bk.until+1)", "b.closed(bk.from, bk.until)"}}, redundant: "a row beside the window of a time that nothing reads is ignored"},
 	{name: "admit: no row beside the window of a time that nothing reads", edits: []edit{{admitGo, "!w.Contains(rec.Created) && r.ledger.Closed(rec.Created)", "false"}}},
+	{name: "Mark: of each new version", edits: []edit{{admitGo, "m.Mark = b.mark(rec)", "m.Mark = b.mark(b.latest(rec))"}, {admitGo, "// mark returns what", "func (b *batch) latest(rec sources.Record) sources.Record {\n\tif len(b.records) > 0 {\n\t\treturn b.records[0]\n\t}\n\treturn rec\n}\n\n// mark returns what"}}},
+	{name: "Mark: of each dead letter", edits: []edit{{admitGo, "b.letter(rec, reason, \"\", b.mark(rec))", "b.letter(rec, reason, \"\", b.ledger.Mark(\"\"))"}}},
+	{name: "Recovered: in the order in which they were made", edits: []edit{{markGo, "cmp.Compare(a.number, b.number), cmp.Compare(a.index, b.index)", "cmp.Compare(b.number, a.number), cmp.Compare(b.index, a.index)"}}},
+	{name: "Recovered: where the record was found", edits: []edit{{markGo, "b.reached[m.bucket] = was.join(m.reach)", "b.reached[m.bucket] = was"}}, redundant: "a row found elsewhere is found there again; the model test of the ledger sees it"},
+	{name: "Recovered: only beyond the state", edits: []edit{{markGo, "m.number > l.head.number", "true"}}, redundant: "a sink yields no mark that its state covers"},
+	{name: "restore: tried again", edits: []edit{{commitGo, "if err := c.durable(ctx, build, func(*sinks.RejectedError) bool { return false }); err != nil {", "commit, err := build(ctx)\n\tif err != nil {\n\t\treturn err\n\t}\n\tif err := c.session.Commit(ctx, commit); err != nil {"}}},
+	{name: "Empty: a new stream has a head before its events", edits: []edit{{batchGo, "!b.ledger.unsaved && ", ""}}},
 	{name: "plan: what is young is read again", edits: []edit{
 		{planGo, "s != checkpoint.Young && s != checkpoint.Gap", "s <= checkpoint.Sealed"},
 		{planGo, "if s.To.Before(young) &&", "if false &&"},
