@@ -47,7 +47,7 @@ func use(open Open, f func(checkpoint.Store) error) error {
 	return errors.Join(f(s), s.Close())
 }
 
-func load(ctx context.Context, s checkpoint.Store) (map[string][]byte, error) {
+func load(ctx context.Context, s checkpoint.Reader) (map[string][]byte, error) {
 	state := map[string][]byte{}
 	err := s.Load(ctx, func(e checkpoint.Entry) error {
 		state[e.Key] = append([]byte{}, e.Value...)
@@ -94,14 +94,7 @@ func keysInOrder(ctx context.Context, open Open) error {
 				return err
 			}
 		}
-		last := ""
-		return s.Load(ctx, func(e checkpoint.Entry) error {
-			if e.Key <= last {
-				return fmt.Errorf("%q came after %q", e.Key, last)
-			}
-			last = e.Key
-			return nil
-		})
+		return loadsInOrder(ctx, s, nil)
 	})
 }
 
@@ -150,15 +143,7 @@ func gotStays(ctx context.Context, open Open) error {
 }
 
 func yieldStops(ctx context.Context, open Open) error {
-	stop := errors.New("stop")
-	return use(open, func(s checkpoint.Store) error {
-		calls := 0
-		err := s.Load(ctx, func(checkpoint.Entry) error { calls++; return stop })
-		if !errors.Is(err, stop) || calls != 1 {
-			return fmt.Errorf("got %w after %d calls, want the error of yield after 1", err, calls)
-		}
-		return nil
-	})
+	return use(open, func(s checkpoint.Store) error { return loadStops(ctx, s, make([]checkpoint.Entry, 1)) })
 }
 
 func heldIsRefused(_ context.Context, open Open) error {

@@ -9,7 +9,7 @@ import (
 	"connector/schema"
 )
 
-// maxBatch bounds the largest batch published, whatever the limit.
+// maxBatch bounds the largest commit, whatever the limit.
 const maxBatch = 5000
 
 // recordsPerBatch is how many records the versions of a batch belong to.

@@ -1,8 +1,8 @@
-// Package sinktest is the conformance kit every [sinks.Publisher] passes.
+// Package sinktest is the conformance kit every [sinks.Sink] passes.
 //
-// A sink's test gives [Check] a [Target]: how to open the publisher, and the
-// sink's own reader. The kit publishes through the one and reads through the
-// other; it needs a destination of its own, but not an empty one.
+// A sink's test gives [Check] a [Target]: how to open the sink, the sink's own
+// reader, and what it can do behind the sink's back. The kit commits through
+// the one and reads through the other.
 package sinktest
 
 import (
@@ -13,19 +13,63 @@ import (
 	"slices"
 	"time"
 
+	"connector/checkpoint"
 	"connector/schema"
 	"connector/sinks"
 )
 
-// Target is the sink under test.
+// Target is the sink under test. Checks that need a field which is nil are
+// left out.
 type Target struct {
-	// Open opens the publisher; it is called again after Close, always on the
-	// same destination.
-	Open func(ctx context.Context) (sinks.Publisher, error)
-	// Tail is the sink's reader, apart from the publisher. It yields the
-	// versions of one record in the order they were stored, returns yield's
-	// first error, and returns ctx's error promptly when ctx ends.
+	// Open connects as a process of its own would. It is called again after
+	// Close and, with sinks that fence, beside sinks that are still open. All
+	// calls lead to the same destination, which is empty at first.
+	Open func(ctx context.Context) (sinks.Sink, error)
+	// Tail is the sink's reader, apart from the sink. It yields the versions of
+	// one record in the order they were stored, returns yield's first error, and
+	// returns ctx's error promptly when ctx ends.
 	Tail func(ctx context.Context, opts sinks.TailOptions, yield func(sinks.Received) error) error
+
+	// View reads the state of a unit without taking it over.
+	View func(ctx context.Context, unit string) (checkpoint.Reader, error)
+	// Crash ends a sink and its session the way the system ends a killed
+	// process: it releases locks and connections, and neither waits nor tidies
+	// up. Without it the two stay open beside the next ones and are closed at
+	// the end of the check.
+	Crash func(sinks.Sink, sinks.Session) error
+	// PublishOnly does of a commit what comes before its state is saved, for
+	// sinks that do one after the other.
+	PublishOnly func(ctx context.Context, sink sinks.Sink, session sinks.Session, c sinks.Commit) error
+	// Trouble makes the destination fail, for open sinks too, until end is
+	// called. The answers to what is under way are lost.
+	Trouble func() (end func())
+	// Damage takes an entry out of the durable state of a unit that is closed;
+	// the key may be [checkpoint.FenceKey] or [checkpoint.ManifestKey].
+	Damage func(ctx context.Context, unit, key string) error
+	// OneUnit is set when the destination cannot hold a second unit.
+	OneUnit bool
+}
+
+// Paired returns the target that joins a publisher to a store by [sinks.Pair].
+func Paired(open func(ctx context.Context) (sinks.Publisher, error), store sinks.OpenStore,
+	tail func(ctx context.Context, opts sinks.TailOptions, yield func(sinks.Received) error) error,
+) Target {
+	var latest sinks.Publisher
+	return Target{
+		Open: func(ctx context.Context) (sinks.Sink, error) {
+			p, err := open(ctx)
+			if err != nil {
+				return nil, err
+			}
+			latest = p
+			return sinks.Pair(p, store), nil
+		},
+		Tail:  tail,
+		Crash: func(sink sinks.Sink, session sinks.Session) error { return errors.Join(session.Close(), sink.Close()) },
+		PublishOnly: func(ctx context.Context, _ sinks.Sink, _ sinks.Session, c sinks.Commit) error {
+			return latest.Publish(ctx, c.Events, c.Dead)
+		},
+	}
 }
 
 // promptly is how long a call may go on after its context ended.
@@ -34,41 +78,23 @@ const promptly = 5 * time.Second
 // checkTimeout bounds each check.
 const checkTimeout = time.Minute
 
+// mainUnit is the unit of most checks, otherUnits of the rest.
+const mainUnit = "u0"
+
+var otherUnits = []string{"u1", "u2", "u3"}
+
 type check struct {
 	name string
 	run  func(ctx context.Context, r *run) error
 }
 
-// Check publishes to the target and reads back. It returns nil when the
-// target keeps the contract of [sinks.Publisher], else one error for every
-// check that failed, joined; each begins with the name of its check. What it
-// asks for:
-//
-//   - every acknowledged message is readable as soon as Publish returns, once,
-//     with the versions of a record in order, also after Close and Open;
-//   - attributes and bodies are byte-equal, whatever Unicode they hold; dead
-//     letters are told apart;
-//   - a message whose body, attribute names and attribute values together
-//     exceed Limits().MaxMessageBytes is rejected by a [*sinks.RejectedError]
-//     that lists every such message of the call, while its neighbours are
-//     stored; one of exactly that size is accepted;
-//   - Limits().MaxMessages messages fit one call; none is fine too;
-//   - when ctx ends Publish returns its error promptly; calling again stores
-//     everything, and twice only under [sinks.ExactlyOnceUnlessCrash];
-//   - a message published again under another replay id is stored once more;
-//   - after Close, Publish returns an error;
-//   - Tail keeps [sinks.TailOptions].
+// Check commits to the target and reads back. It returns nil when the target
+// keeps the contract of [sinks.Sink] and [sinks.Session], else one error for
+// every check that failed, joined; each begins with the name of its check.
 func Check(ctx context.Context, target Target) error {
-	r := &run{target: target, seen: map[string]bool{}, nonce: time.Now().Format(time.RFC3339Nano)}
-	// The publisher may have to create the destination.
-	if err := r.open(ctx); err != nil {
+	r := &run{target: target, maker: newMarker(), nonce: time.Now().Format(time.RFC3339Nano)}
+	if err := r.begin(ctx); err != nil {
 		return err
-	}
-	if err := r.close(); err != nil {
-		return err
-	}
-	if _, err := r.fresh(ctx); err != nil {
-		return fmt.Errorf("reading what the destination holds: %w", err)
 	}
 	var errs []error
 	for _, c := range checks() {
@@ -82,23 +108,78 @@ func Check(ctx context.Context, target Target) error {
 	return errors.Join(errs...)
 }
 
+// owner is a sink and the session of a unit on it.
+type owner struct {
+	sink    sinks.Sink
+	session sinks.Session
+}
+
+func (o owner) close() error {
+	if err := errors.Join(o.session.Close(), o.sink.Close()); err != nil {
+		return fmt.Errorf("closing: %w", err)
+	}
+	return nil
+}
+
 // run is one pass of the kit over a target.
 type run struct {
-	target    Target
-	publisher sinks.Publisher
-	nonce     string          // makes ids differ from an earlier run's
-	seen      map[string]bool // positions read by earlier checks
-	closed    bool
+	target  Target
+	nonce   string          // makes ids differ from an earlier run's
+	commits int             // built so far
+	seen    map[string]bool // positions read by earlier checks
+
+	owner  // of mainUnit; zero while closed
+	left   []owner
+	state  map[string][]byte // of mainUnit, what is durable by now, pages apart
+	marks  [][]byte          // that Recover yielded
+	maker  *marker
+	limits sinks.Limits
+	grants sinks.Guarantee
+}
+
+// begin takes over all units while the destination is empty: later it would
+// hold events that no state of a new unit tells of.
+func (r *run) begin(ctx context.Context) error {
+	sink, err := r.target.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("opening: %w", err)
+	}
+	units := []string{mainUnit}
+	if !r.target.OneUnit {
+		units = append(units, otherUnits...)
+	}
+	for _, unit := range units {
+		session, err := sink.Open(ctx, unit)
+		if err == nil {
+			r.limits, r.grants = session.Limits(), sink.Guarantee()
+			err = session.Close()
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("opening unit %s of an empty destination: %w", unit, err), sink.Close())
+		}
+	}
+	if err := sink.Close(); err != nil {
+		return fmt.Errorf("closing: %w", err)
+	}
+	if _, err := r.fresh(ctx); err != nil {
+		return fmt.Errorf("reading what the destination holds: %w", err)
+	}
+	return nil
 }
 
 func (r *run) one(ctx context.Context, c check) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
+	r.state = nil
 	if err := r.open(ctx); err != nil {
 		return err
 	}
 	defer func() {
-		if !r.closed {
+		for _, o := range r.left {
+			_ = o.close() // as it may fail: a newer owner has the unit
+		}
+		r.left = nil
+		if r.session != nil {
 			err = errors.Join(err, r.close())
 		}
 		// What a failed check left must not trouble the next one.
@@ -110,27 +191,76 @@ func (r *run) one(ctx context.Context, c check) (err error) {
 	return c.run(ctx, r)
 }
 
+// open takes the main unit over, recovers its state, and compares that with
+// what is known of it.
 func (r *run) open(ctx context.Context) error {
-	p, err := r.target.Open(ctx)
+	o, err := r.take(ctx, mainUnit)
 	if err != nil {
-		return fmt.Errorf("opening: %w", err)
+		return err
 	}
-	r.publisher, r.closed = p, false
+	r.owner = o
+	got, marks, err := recovered(ctx, o.session)
+	if err != nil {
+		return err
+	}
+	r.marks = marks
+	if r.state != nil {
+		if err := sameState(got, r.state); err != nil {
+			return err
+		}
+	}
+	r.state = got
 	return nil
+}
+
+func (r *run) take(ctx context.Context, unit string) (owner, error) {
+	sink, err := r.target.Open(ctx)
+	if err != nil {
+		return owner{}, fmt.Errorf("opening: %w", err)
+	}
+	session, err := sink.Open(ctx, unit)
+	if err != nil {
+		return owner{}, errors.Join(fmt.Errorf("opening unit %s: %w", unit, err), sink.Close())
+	}
+	return owner{sink, session}, nil
 }
 
 func (r *run) close() error {
-	r.closed = true
-	if err := r.publisher.Close(); err != nil {
-		return fmt.Errorf("closing: %w", err)
+	o := r.owner
+	r.owner = owner{}
+	return o.close()
+}
+
+// crash leaves the sink and its session as they are.
+func (r *run) crash() error {
+	o := r.owner
+	r.owner = owner{}
+	if r.target.Crash == nil {
+		r.left = append(r.left, o)
+		return nil
+	}
+	if err := r.target.Crash(o.sink, o.session); err != nil {
+		return fmt.Errorf("crashing: %w", err)
 	}
 	return nil
 }
 
-// stored publishes, reads back and compares.
+func (r *run) reopen(ctx context.Context) error {
+	if err := r.close(); err != nil {
+		return err
+	}
+	return r.open(ctx)
+}
+
+func (r *run) exactlyOnce() bool { return r.grants.IsExactlyOnce() }
+
+// repeats reports whether a message may be stored again after an error.
+func (r *run) repeats() bool { return r.grants == sinks.ExactlyOnceUnlessCrash }
+
+// stored commits, reads back and compares.
 func (r *run) stored(ctx context.Context, events, dead []schema.Message) error {
-	if err := r.publisher.Publish(ctx, events, dead); err != nil {
-		return fmt.Errorf("publishing %d events and %d dead letters: %w", len(events), len(dead), err)
+	if err := r.commit(ctx, r.build(events, dead)); err != nil {
+		return err
 	}
 	return r.expect(ctx, events, dead, false)
 }

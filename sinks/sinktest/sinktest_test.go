@@ -3,200 +3,45 @@ package sinktest
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 
 	"go.uber.org/goleak"
 
-	"connector/internal/fault"
+	"connector/checkpoint"
 	"connector/schema"
 	"connector/sinks"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory is a destination that breaks in one way, or none.
-type memory struct {
-	mu      sync.Mutex
-	stored  []sinks.Received
-	ids     map[string]bool
-	changed chan struct{} // closed when something is stored
-
-	dedupe bool
-	limit  int
-	breaks fakeFault
-}
-
-// fakeFault alters what a broken fake does; nil fields do nothing.
-type fakeFault struct {
-	publish func(m *memory, all []sinks.Received) []sinks.Received // changes what is stored
-	late    bool                                                   // stores a call's messages at the next call
-	anyCtx  bool                                                   // ignores an ended context
-	noLimit bool                                                   // accepts any size
-	holds   bool                                                   // does not store the neighbours of a message it rejects
-	first   bool                                                   // lists only the first rejection
-	wrong   bool                                                   // names the wrong message
-	small   bool                                                   // rejects a message at the limit
-	reopens bool                                                   // publishes after Close
-	tail    func(opts *sinks.TailOptions)                          // misreads the options
-	deaf    bool                                                   // its Tail drops yield's error
-	byID    bool                                                   // takes a replay for a repetition
-	few     int                                                    // fails above this many messages
-}
-
-func newMemory(dedupe bool, f fakeFault) *memory {
-	return &memory{ids: map[string]bool{}, changed: make(chan struct{}), dedupe: dedupe, limit: 10_000, breaks: f}
-}
-
-func (m *memory) target() Target {
-	return Target{
-		Open: func(context.Context) (sinks.Publisher, error) { return &memoryPublisher{memory: m}, nil },
-		Tail: m.tail,
+func TestCheckAcceptsGoodSinks(t *testing.T) {
+	tests := []struct {
+		grants sinks.Guarantee
+		change func(*Target)
+	}{
+		{sinks.ExactlyOnce, func(*Target) {}},
+		{sinks.ExactlyOnceCommitted, func(*Target) {}},
+		{sinks.OnceUnlessZombie, func(*Target) {}},
+		{sinks.DedupedInWindow, func(*Target) {}},
+		{sinks.ExactlyOnceUnlessCrash, func(*Target) {}},
+		{sinks.ExactlyOnce, func(t *Target) { t.View, t.Damage, t.Trouble, t.OneUnit = nil, nil, nil, true }},
+		{sinks.ExactlyOnce, func(t *Target) { t.OneUnit = true }},
 	}
-}
-
-type memoryPublisher struct {
-	*memory
-	closed bool
-	held   []sinks.Received
-}
-
-func (p *memoryPublisher) Limits() sinks.Limits {
-	return sinks.Limits{MaxMessageBytes: p.limit, MaxMessages: 100}
-}
-
-func (p *memoryPublisher) Guarantee() sinks.Guarantee {
-	if p.dedupe {
-		return sinks.DedupedInWindow
-	}
-	return sinks.ExactlyOnceUnlessCrash
-}
-
-func (p *memoryPublisher) Close() error {
-	p.closed = true
-	p.store(p.held)
-	return nil
-}
-
-func (p *memoryPublisher) Publish(ctx context.Context, events, dead []schema.Message) error {
-	if p.closed && !p.breaks.reopens {
-		return errors.New("closed")
-	}
-	if ctx.Err() != nil && !p.breaks.anyCtx {
-		return ctx.Err()
-	}
-	if p.breaks.few > 0 && len(events) > p.breaks.few {
-		return errors.New("too many")
-	}
-	var all []sinks.Received
-	var rejected []sinks.Rejection
-	for d, list := range [][]schema.Message{events, dead} {
-		for i := range list {
-			msg := &list[i]
-			size := sizeOf(msg)
-			if p.breaks.small {
-				size++
-			}
-			if size > p.limit && !p.breaks.noLimit {
-				rejected = append(rejected, sinks.Rejection{Dead: d == 1, Index: i, Err: fault.Reject("too_large", errors.New("too large"))})
-				continue
-			}
-			all = append(all, sinks.Received{Dead: d == 1, Key: msg.Key(), Attributes: msg.Attributes(), Body: bytes.Clone(msg.Body)})
-		}
-	}
-	if len(rejected) > 0 && p.breaks.holds {
-		all = nil
-	}
-	if p.breaks.publish != nil {
-		all = p.breaks.publish(p.memory, all)
-	}
-	if p.breaks.late {
-		all, p.held = p.held, all
-	}
-	p.store(all)
-	if len(rejected) == 0 {
-		return nil
-	}
-	if p.breaks.first {
-		rejected = rejected[:1]
-	}
-	if p.breaks.wrong {
-		rejected[0].Index++
-	}
-	return &sinks.RejectedError{Messages: rejected}
-}
-
-func (m *memory) store(all []sinks.Received) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, r := range all {
-		id := r.Attribute("id")
-		if replay := r.Attribute("replayid"); !m.breaks.byID {
-			id += "/" + replay
-		}
-		if m.dedupe && m.ids[id] {
-			continue
-		}
-		m.ids[id] = true
-		r.Position = fmt.Sprint(len(m.stored))
-		m.stored = append(m.stored, r)
-	}
-	close(m.changed)
-	m.changed = make(chan struct{})
-}
-
-func (m *memory) tail(ctx context.Context, opts sinks.TailOptions, yield func(sinks.Received) error) error {
-	if m.breaks.tail != nil {
-		m.breaks.tail(&opts)
-	}
-	next := 0
-	if !opts.FromStart {
-		m.mu.Lock()
-		next = len(m.stored)
-		m.mu.Unlock()
-	}
-	for {
-		m.mu.Lock()
-		stored, changed := m.stored, m.changed
-		m.mu.Unlock()
-		for ; next < len(stored); next++ {
-			if stored[next].Dead && !opts.Dead {
-				continue
-			}
-			err := yield(stored[next])
-			if m.breaks.deaf {
-				err = nil
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if !opts.Follow {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changed:
-		}
-	}
-}
-
-func TestCheckAcceptsGoodPublishers(t *testing.T) {
-	for _, dedupe := range []bool{true, false} {
+	for _, tt := range tests {
 		synctest.Test(t, func(t *testing.T) {
-			if err := Check(t.Context(), newMemory(dedupe, fakeFault{}).target()); err != nil {
-				t.Errorf("dedupe %v: %v", dedupe, err)
+			target := newMemory(tt.grants, fakeFault{}).target()
+			tt.change(&target)
+			if err := Check(t.Context(), target); err != nil {
+				t.Errorf("%s: %v", tt.grants, err)
 			}
 		})
 	}
 }
 
-// change returns a fault that alters one message of each call that has several.
+// change returns a fault that alters one message of each commit that has several.
 func change(f func(m *sinks.Received)) func(*memory, []sinks.Received) []sinks.Received {
 	return func(_ *memory, all []sinks.Received) []sinks.Received {
 		if len(all) > 0 {
@@ -216,91 +61,130 @@ func setAttribute(name string, f func(string) string) func(*memory, []sinks.Rece
 	})
 }
 
-func TestCheckRefusesBrokenPublishers(t *testing.T) {
+func reversed(_ *memory, all []sinks.Received) []sinks.Received {
+	slices.Reverse(all)
+	return all
+}
+
+func TestCheckRefusesBrokenSinks(t *testing.T) {
+	const once, marks, window, crash = sinks.ExactlyOnce, sinks.OnceUnlessZombie, sinks.DedupedInWindow, sinks.ExactlyOnceUnlessCrash
 	tests := []struct {
 		name   string
-		dedupe bool
+		grants sinks.Guarantee
 		breaks fakeFault
-		want   string // in the error: the check that noticed
+		want   string // the check that notices
 	}{
-		{"drops one", true, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received {
-			return all[:max(0, len(all)-1)]
-		}}, "round trip"},
-		{"drops one of a large batch", true, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received {
-			return all[:min(len(all), 99)]
-		}}, "large batch"},
-		{"stores nothing of a large batch", true, fakeFault{few: 60}, "large batch"},
-		{"drops dead letters", true, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received {
-			var events []sinks.Received
-			for _, m := range all {
-				if !m.Dead {
-					events = append(events, m)
-				}
-			}
-			return events
+		{"drops one", once, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received { return all[:max(0, len(all)-1)] }}, "round trip"},
+		{"drops one of a large commit", once, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received { return all[:min(len(all), 60)] }}, "largest commit"},
+		{"does not take what its limit says", once, fakeFault{few: 99}, "largest commit"},
+		{"drops dead letters", once, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received {
+			return slices.DeleteFunc(all, func(r sinks.Received) bool { return r.Dead })
 		}}, "dead letters"},
-		{"duplicates", false, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received {
+		{"duplicates", crash, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received {
 			return append(all, all[:min(len(all), 1)]...)
-		}}, "stored 2 times"},
-		{"does not dedupe as promised", true, fakeFault{publish: func(m *memory, all []sinks.Received) []sinks.Received {
+		}}, "round trip"},
+		{"does not dedupe as promised", window, fakeFault{publish: func(m *memory, all []sinks.Received) []sinks.Received {
 			m.ids = map[string]bool{}
 			return all
-		}}, "published again"},
-		{"takes a replay for a repetition", true, fakeFault{byID: true}, "replayed"},
-		{"reorders", true, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received {
+		}}, "repeated"},
+		{"takes a replay for a repetition", once, fakeFault{byID: true}, "replayed"},
+		{"reorders", once, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received {
 			if n := len(all); n > 1 {
 				all[0], all[n-2] = all[n-2], all[0]
 			}
 			return all
-		}}, "order: "},
-		{"sorts by record and reverses", true, fakeFault{publish: func(_ *memory, all []sinks.Received) []sinks.Received {
-			for i, j := 0, len(all)-1; i < j; i, j = i+1, j-1 {
-				all[i], all[j] = all[j], all[i]
-			}
-			return all
-		}}, "order: "},
-		{"mangles Unicode", true, fakeFault{publish: setAttribute("subject", func(s string) string { return strings.ToValidUTF8(strings.Map(ascii, s), "") })}, "round trip"},
-		{"trims spaces", true, fakeFault{publish: setAttribute("subject", strings.TrimSpace)}, "round trip"},
-		{"decodes percent signs twice", true, fakeFault{publish: setAttribute("subject", func(s string) string { return strings.ReplaceAll(s, "%41", "A") })}, "round trip"},
-		{"loses an attribute", true, fakeFault{publish: change(func(m *sinks.Received) { m.Attributes = m.Attributes[:7] })}, "round trip"},
-		{"adds an attribute", true, fakeFault{publish: change(func(m *sinks.Received) {
-			m.Attributes = append(m.Attributes, schema.Attribute{Name: "extra"})
-		})}, "round trip"},
-		{"cuts long ids", true, fakeFault{publish: setAttribute("subject", func(s string) string { return s[:min(len(s), 1024)] })}, "round trip"},
-		{"rewrites the body", true, fakeFault{publish: change(func(m *sinks.Received) { m.Body = bytes.TrimSpace(m.Body) })}, "round trip"},
-		{"wrong key", true, fakeFault{publish: change(func(m *sinks.Received) { m.Key = "same" })}, "round trip"},
-		{"does not mark dead letters", true, fakeFault{publish: change(func(m *sinks.Received) { m.Dead = false })}, "dead letters"},
-		{"marks events as dead letters", true, fakeFault{publish: change(func(m *sinks.Received) { m.Dead = true })}, "round trip"},
-		{"acknowledges before it stores", true, fakeFault{late: true}, "round trip"},
-		{"ignores its limit", true, fakeFault{noLimit: true}, "too large"},
-		{"does not store neighbours of a rejected message", true, fakeFault{holds: true}, "too large"},
-		{"lists only the first rejection", true, fakeFault{first: true}, "too large"},
-		{"names the wrong message", true, fakeFault{wrong: true}, "too large"},
-		{"rejects at the limit", true, fakeFault{small: true}, "too large"},
-		{"publishes for an ended context", true, fakeFault{anyCtx: true}, "ended context"},
-		{"publishes after close", true, fakeFault{reopens: true}, "closed"},
-		{"tail shows dead letters unasked", true, fakeFault{tail: func(o *sinks.TailOptions) { o.Dead = true }}, "tail: "},
-		{"tail hides dead letters", true, fakeFault{tail: func(o *sinks.TailOptions) { o.Dead = false }}, "dead letters"},
-		{"tail always from the start", true, fakeFault{tail: func(o *sinks.TailOptions) { o.FromStart = true }}, "tail: "},
-		{"tail from the start forgets the past when following", true, fakeFault{tail: func(o *sinks.TailOptions) {
-			o.FromStart = o.FromStart && !o.Follow
-		}}, "tail follows"},
-		{"tail does not follow", true, fakeFault{tail: func(o *sinks.TailOptions) { o.Follow = false }}, "tail follows"},
-		{"tail drops yield's error", true, fakeFault{deaf: true}, "tail: "},
+		}}, "order"},
+		{"reverses versions", once, fakeFault{publish: reversed}, "order"},
+		{"mangles Unicode", once, fakeFault{publish: setAttribute("subject", func(s string) string { return strings.ToValidUTF8(strings.Map(ascii, s), "") })}, "round trip"},
+		{"trims spaces", once, fakeFault{publish: setAttribute("subject", strings.TrimSpace)}, "round trip"},
+		{"decodes percent signs twice", once, fakeFault{publish: setAttribute("subject", func(s string) string { return strings.ReplaceAll(s, "%41", "A") })}, "round trip"},
+		{"loses an attribute", once, fakeFault{publish: change(func(m *sinks.Received) { m.Attributes = m.Attributes[:7] })}, "round trip"},
+		{"adds an attribute", once, fakeFault{publish: change(func(m *sinks.Received) { m.Attributes = append(m.Attributes, schema.Attribute{Name: "extra"}) })}, "round trip"},
+		{"cuts long ids", once, fakeFault{publish: setAttribute("subject", func(s string) string { return s[:min(len(s), 1024)] })}, "round trip"},
+		{"rewrites the body", once, fakeFault{publish: change(func(m *sinks.Received) { m.Body = bytes.TrimSpace(m.Body) })}, "round trip"},
+		{"wrong key", once, fakeFault{publish: change(func(m *sinks.Received) { m.Key = "same" })}, "round trip"},
+		{"does not mark dead letters", once, fakeFault{publish: change(func(m *sinks.Received) { m.Dead = false })}, "dead letters"},
+		{"marks events as dead letters", once, fakeFault{publish: change(func(m *sinks.Received) { m.Dead = true })}, "round trip"},
+		{"acknowledges before it stores", once, fakeFault{late: true}, "round trip"},
+		{"commits after close", once, fakeFault{reopens: true}, "closed"},
+		{"tail shows dead letters unasked", once, fakeFault{tail: func(o *sinks.TailOptions) { o.Dead = true }}, "tail"},
+		{"tail hides dead letters", once, fakeFault{tail: func(o *sinks.TailOptions) { o.Dead = false }}, "dead letters"},
+		{"tail always from the start", once, fakeFault{tail: func(o *sinks.TailOptions) { o.FromStart = true }}, "tail"},
+		{"tail from the start forgets the past when following", once, fakeFault{tail: func(o *sinks.TailOptions) { o.FromStart = o.FromStart && !o.Follow }}, "tail follows"},
+		{"tail does not follow", once, fakeFault{tail: func(o *sinks.TailOptions) { o.Follow = false }}, "tail follows"},
+		{"tail drops yield's error", once, fakeFault{deaf: true}, "tail"},
+
+		{"ignores its limit", once, fakeFault{noLimit: true}, "rejected"},
+		{"forgets the neighbours of a rejected message", once, fakeFault{forgets: true}, "rejected"},
+		{"leaks a rejected commit", once, fakeFault{leaks: true}, "rejected"},
+		{"lists only the first rejection", once, fakeFault{first: true}, "rejected"},
+		{"names the wrong message", once, fakeFault{wrong: true}, "rejected"},
+		{"rejects at the limit", once, fakeFault{small: true}, "rejected"},
+
+		{"claims what is no guarantee", once, fakeFault{grants: func(sinks.Guarantee) sinks.Guarantee { return "exactly twice" }}, "guarantee"},
+		{"claims more than it does", crash, fakeFault{noFence: true, grants: func(sinks.Guarantee) sinks.Guarantee { return once }}, "fence"},
+		{"says that state after messages is exactly once", marks, fakeFault{grants: func(sinks.Guarantee) sinks.Guarantee { return once }}, "crash before the state is saved"},
+
+		{"saves no state", once, fakeFault{noState: true}, "state"},
+		{"saves state at Close", once, fakeFault{onClose: true}, "crash"},
+		{"yields the fence", once, fakeFault{yields: func(s map[string][]byte) { s[checkpoint.FenceKey] = []byte("fence") }}, "round trip"},
+		{"yields the manifest", once, fakeFault{yields: func(s map[string][]byte) { s[checkpoint.ManifestKey] = []byte("manifest") }}, "round trip"},
+		{"yields pages", once, fakeFault{yields: func(s map[string][]byte) { s[prefix+"b/2026010300/0000"] = []byte("before") }}, "pages"},
+		{"forgets an entry", once, fakeFault{yields: func(s map[string][]byte) { delete(s, prefix+"i") }}, "state"},
+		{"ignores nil deletes", once, fakeFault{noDelete: true}, "deleted state"},
+		{"deletes the empty value", once, fakeFault{noEmpty: true}, "deleted state"},
+		{"gets nothing", once, fakeFault{get: func(string, []byte) []byte { return nil }}, "pages"},
+		{"gets what is not there", once, fakeFault{get: func(_ string, v []byte) []byte { return append([]byte{}, v...) }}, "pages"},
+		{"cuts large pages", once, fakeFault{get: func(_ string, v []byte) []byte { return v[:min(len(v), 1<<16)] }}, "large state"},
+		{"writes over what was got", once, fakeFault{inPlace: true}, "pages"},
+		{"gets old pages", once, fakeFault{get: oldPages()}, "got beside a commit"},
+		{"shares state among units", once, fakeFault{shares: true}, "units apart"},
+		{"forgets a manifest stream", once, fakeFault{noManifest: true}, "lost entry"},
+		{"begins anew when an entry is lost", once, fakeFault{anew: true}, "lost entry"},
+		{"view shows less", once, fakeFault{view: func(_ *memory, s map[string][]byte) { delete(s, headKey) }}, "view"},
+		{"view shows no pages", once, fakeFault{view: func(_ *memory, s map[string][]byte) { delete(s, prefix+"b/2026010700/0000") }}, "view"},
+		{"view takes over", once, fakeFault{view: func(m *memory, _ map[string][]byte) {
+			m.units[mainUnit][checkpoint.FenceKey] = checkpoint.NewUnit("viewer").Commit(nil, created)[0].Value
+		}}, "view"},
+		{"views what does not exist", once, fakeFault{noUnit: true}, "view"},
+
+		{"commits for an ended context", once, fakeFault{anyCtx: true}, "ended context"},
+		{"keeps half a commit", once, fakeFault{half: true}, "cancelled commit"},
+		{"saves state before events", marks, fakeFault{saveFirst: true}, "cancelled commit"},
+		{"repeats after a transient error", once, fakeFault{repeats: true}, "trouble"},
+		{"repeats after a transient error, with marks", marks, fakeFault{repeats: true}, "trouble"},
+		{"drops the fence", once, fakeFault{noFence: true}, "fence"},
+		{"tells an earlier owner to go on", once, fakeFault{noFatal: true}, "fence"},
+		{"recovers no marks", marks, fakeFault{recovers: func([][]byte) [][]byte { return nil }}, "crash before the state is saved"},
+		{"forgets a mark", marks, fakeFault{recovers: func(m [][]byte) [][]byte { return m[:max(0, len(m)-1)] }}, "crash before the state is saved"},
+		{"recovers marks out of order", marks, fakeFault{recovers: func(m [][]byte) [][]byte { slices.Reverse(m); return m }}, "crash before the state is saved"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				err := Check(t.Context(), newMemory(tt.dedupe, tt.breaks).target())
-				if err == nil {
-					t.Fatal("got nil, want an error")
-				}
-				if !strings.Contains(err.Error(), tt.want) {
-					t.Errorf("got %v, want it to contain %q", err, tt.want)
+				err := Check(t.Context(), newMemory(tt.grants, tt.breaks).target())
+				if !failed(err, tt.want) {
+					t.Errorf("got %v, want the check %q to fail", err, tt.want)
 				}
 			})
 		})
+	}
+}
+
+// failed reports whether a check is among those that err tells of.
+func failed(err error, name string) bool {
+	return err != nil && slices.ContainsFunc(strings.Split(err.Error(), "\n"), func(line string) bool { return strings.HasPrefix(line, name+": ") })
+}
+
+// oldPages gets the first version of a page now and then.
+func oldPages() func(string, []byte) []byte {
+	calls := 0
+	return func(key string, v []byte) []byte {
+		if calls++; calls%3 == 0 && strings.HasPrefix(key, prefix+"b/2026010500") {
+			return []byte("version 0")
+		}
+		return v
 	}
 }
 
@@ -314,28 +198,41 @@ func ascii(r rune) rune {
 func TestCheckRefusesHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		target := newMemory(true, fakeFault{}).target()
+		target := newMemory(sinks.ExactlyOnce, fakeFault{}).target()
 		open := target.Open
-		target.Open = func(ctx context.Context) (sinks.Publisher, error) {
-			p, err := open(ctx)
-			return &hanging{Publisher: p, release: release}, err
+		target.Open = func(ctx context.Context) (sinks.Sink, error) {
+			s, err := open(ctx)
+			return hangingSink{s, release}, err
 		}
-		r := &run{target: target, seen: map[string]bool{}}
+		r := &run{target: target, maker: newMarker()}
+		if err := r.begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		err := r.one(t.Context(), check{"ended context", checkEnded})
 		close(release)
 		if err == nil || !strings.Contains(err.Error(), "goes on") {
-			t.Errorf("got %v, want a complaint that publish goes on", err)
+			t.Errorf("got %v, want a complaint that the commit goes on", err)
 		}
 	})
 }
 
-// hanging ignores its context until released.
-type hanging struct {
-	sinks.Publisher
+type hangingSink struct {
+	sinks.Sink
 	release chan struct{}
 }
 
-func (h *hanging) Publish(ctx context.Context, _, _ []schema.Message) error {
+func (h hangingSink) Open(ctx context.Context, unit string) (sinks.Session, error) {
+	s, err := h.Sink.Open(ctx, unit)
+	return hanging{s, h.release}, err
+}
+
+// hanging ignores its context until released.
+type hanging struct {
+	sinks.Session
+	release chan struct{}
+}
+
+func (h hanging) Commit(ctx context.Context, _ sinks.Commit) error {
 	<-h.release
 	return ctx.Err()
 }

@@ -46,7 +46,7 @@ func checkTail(ctx context.Context, r *run) error {
 	return nil
 }
 
-// checkFollow starts followers, publishes, and cancels them.
+// checkFollow starts followers, commits, and cancels them.
 func checkFollow(ctx context.Context, r *run) error {
 	before := r.messages("follow, before", 3, 200)
 	if err := r.stored(ctx, before, nil); err != nil {
@@ -61,8 +61,8 @@ func checkFollow(ctx context.Context, r *run) error {
 		return fmt.Errorf("following new messages: %w", err)
 	}
 	events, dead := r.messages("follow", 4, 200), []schema.Message{r.deadLetter("follow", "dead", 0)}
-	if err := r.publisher.Publish(ctx, events, dead); err != nil {
-		return fmt.Errorf("publishing: %w", err)
+	if err := r.commit(ctx, r.build(events, dead)); err != nil {
+		return err
 	}
 	if err := r.expect(ctx, slices.Concat(probes, events), slices.Concat(deadProbes, dead), false); err != nil {
 		return err
@@ -84,15 +84,15 @@ func checkFollow(ctx context.Context, r *run) error {
 	return nil
 }
 
-// probe publishes until the follower shows both kinds: it has begun then.
+// probe commits until the follower shows both kinds: it has begun then.
 func (r *run) probe(ctx context.Context, f *follower) (events, dead []schema.Message, err error) {
 	shown := map[bool]bool{}
 	for range promptly / settle {
 		n := len(events)
 		events = append(events, r.message("follow, probe", "probe", n, 200))
 		dead = append(dead, r.deadLetter("follow, probe", "probe", n))
-		if err := r.publisher.Publish(ctx, events[n:], dead[n:]); err != nil {
-			return nil, nil, fmt.Errorf("publishing: %w", err)
+		if err := r.commit(ctx, r.build(events[n:], dead[n:])); err != nil {
+			return nil, nil, err
 		}
 		for next := time.After(settle); next != nil; {
 			select {
@@ -111,7 +111,7 @@ func (r *run) probe(ctx context.Context, f *follower) (events, dead []schema.Mes
 	return nil, nil, fmt.Errorf("not all new messages are shown; events %v, dead letters %v", shown[false], shown[true])
 }
 
-// without returns what is in got and was not published by probe.
+// without returns what is in got and was not committed by probe.
 func without(got []sinks.Received, probes []schema.Message) []sinks.Received {
 	return slices.DeleteFunc(got, func(m sinks.Received) bool {
 		return slices.ContainsFunc(probes, func(p schema.Message) bool { return p.ID == m.Attribute("id") })
