@@ -18,6 +18,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"connector/checkpoint"
+	checkpointfile "connector/checkpoint/file"
 	"connector/internal/fault"
 	"connector/schema"
 	"connector/sinks"
@@ -86,13 +88,8 @@ func records(t testing.TB, path string) []string {
 func TestPublisherConforms(t *testing.T) {
 	t.Parallel()
 	cfg := Config{Path: filepath.Join(t.TempDir(), "events.ndjson")}
-	err := sinktest.Check(t.Context(), sinktest.Target{
-		Open: func(context.Context) (sinks.Publisher, error) { return NewPublisher(cfg, quiet()) },
-		Tail: func(ctx context.Context, opts sinks.TailOptions, yield func(sinks.Received) error) error {
-			return Tail(ctx, cfg, opts, yield)
-		},
-	})
-	if err != nil {
+	open := func(context.Context) (sinks.Publisher, error) { return NewPublisher(cfg, quiet()) }
+	if err := sinktest.Check(t.Context(), paired(t, cfg, open)); err != nil {
 		t.Error(err)
 	}
 }
@@ -105,15 +102,19 @@ func TestWriterPublisherConforms(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = out.Close() }()
-	err = sinktest.Check(t.Context(), sinktest.Target{
-		Open: func(context.Context) (sinks.Publisher, error) { return NewWriterPublisher(out), nil },
-		Tail: func(ctx context.Context, opts sinks.TailOptions, yield func(sinks.Received) error) error {
-			return Tail(ctx, cfg, opts, yield)
-		},
-	})
-	if err != nil {
+	open := func(context.Context) (sinks.Publisher, error) { return NewWriterPublisher(out), nil }
+	if err := sinktest.Check(t.Context(), paired(t, cfg, open)); err != nil {
 		t.Error(err)
 	}
+}
+
+// paired returns the target of a publisher with a checkpoint in a file.
+func paired(t *testing.T, cfg Config, open func(context.Context) (sinks.Publisher, error)) sinktest.Target {
+	dir := t.TempDir()
+	store := func(_ context.Context, unit string) (checkpoint.Store, error) { return checkpointfile.Open(dir, unit) }
+	return sinktest.Paired(open, store, func(ctx context.Context, opts sinks.TailOptions, yield func(sinks.Received) error) error {
+		return Tail(ctx, cfg, opts, yield)
+	})
 }
 
 func TestOpen(t *testing.T) {

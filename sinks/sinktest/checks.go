@@ -124,7 +124,7 @@ func checkLargest(ctx context.Context, r *run) error {
 	}
 	n := min(limit, maxBatch)
 	var more []checkpoint.Entry
-	for i := range max(0, min(n/3, maxState)-perCommit) {
+	for i := range max(0, min(n/3, checkpoint.MaxEntries)-perCommit) {
 		more = append(more, checkpoint.Entry{Key: fmt.Sprintf("%sb/2026010100/%04d", prefix, i), Value: fmt.Appendf(nil, "page %d", i)})
 	}
 	messages := n - len(more) - perCommit

@@ -197,7 +197,13 @@ func (s *memorySession) Recover(_ context.Context, yield func(checkpoint.Entry) 
 		marks = s.breaks.recovers(slices.Clone(marks))
 	}
 	for i, m := range marks {
-		state[fmt.Sprintf("%s%04d", markKey, i)] = m
+		e, err := checkpoint.MarkEntry(i, m)
+		if err == nil {
+			err = yield(e)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(state)) {
 		if err := yield(checkpoint.Entry{Key: k, Value: state[k]}); err != nil {

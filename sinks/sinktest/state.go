@@ -16,9 +16,6 @@ import (
 	"connector/sinks"
 )
 
-// maxState bounds the entries of the largest commit.
-const maxState = 400
-
 // maxValue is, in bytes, what a page may grow to.
 const maxValue = 512 << 10
 
