@@ -68,6 +68,10 @@ func TestView(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	want := []checkpoint.Entry{{Key: "a/s/h", Value: []byte("head")}}
+	if err := storetest.CheckReader(t.Context(), func() (checkpoint.Reader, error) { return file.View(dir, "u0") }, want); err != nil {
+		t.Error(err)
+	}
 	for range 2 { // several may look at a time
 		v, err := file.View(dir, "u0")
 		if err != nil {

@@ -68,8 +68,12 @@ func loadsInOrder(ctx context.Context, v checkpoint.Reader, _ []checkpoint.Entry
 
 func getsEntries(ctx context.Context, v checkpoint.Reader, want []checkpoint.Entry) error {
 	for _, e := range append([]checkpoint.Entry{{Key: "account/stream/b/none"}}, want...) {
-		if got, err := v.Get(ctx, e.Key); err != nil || !bytes.Equal(got, e.Value) || (got == nil) != (e.Value == nil) {
-			return fmt.Errorf("getting %q: got %.100q and error %v, want %.100q", e.Key, got, err, e.Value)
+		got, err := v.Get(ctx, e.Key)
+		if err != nil {
+			return fmt.Errorf("getting %q: %w", e.Key, err)
+		}
+		if !bytes.Equal(got, e.Value) || (got == nil) != (e.Value == nil) {
+			return fmt.Errorf("getting %q: got %.100q, want %.100q", e.Key, got, e.Value)
 		}
 	}
 	return nil

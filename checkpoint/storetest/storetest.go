@@ -164,7 +164,7 @@ func cancelledSave(ctx context.Context, open Open) error {
 		if err != nil {
 			return err
 		}
-		if err := s.Save(cancelled, []checkpoint.Entry{{Key: "late", Value: []byte{1}}}); err == nil {
+		if err := s.Save(cancelled, []checkpoint.Entry{{Key: "late", Value: []byte{1}}, {Key: "later", Value: []byte{1}}}); err == nil {
 			return errors.New("saving under a cancelled context gave no error")
 		}
 		after, err := load(ctx, s)

@@ -55,10 +55,16 @@ func (f *fake) Get(_ context.Context, key string) ([]byte, error) {
 
 func (f *fake) Save(ctx context.Context, entries []checkpoint.Entry) error {
 	if err := ctx.Err(); err != nil && f.fault != "saves late" {
+		if f.fault == "saves half" {
+			f.state[entries[0].Key] = entries[0].Value
+		}
 		return err
 	}
+	if f.fault == "forgets a neighbour" && len(entries) > 1 {
+		entries = entries[:len(entries)-1]
+	}
 	for _, e := range entries {
-		if e.Value == nil && f.fault != "never deletes" {
+		if (e.Value == nil || f.fault == "deletes the empty value" && len(e.Value) == 0) && f.fault != "never deletes" {
 			delete(f.state, e.Key)
 			continue
 		}
@@ -82,6 +88,10 @@ func TestKitFindsBrokenStores(t *testing.T) {
 		"goes on":       "the error of yield",
 		"no lock":       "a held unit is refused",
 		"saves late":    "a cancelled save",
+		"saves half":    "a cancelled save",
+
+		"forgets a neighbour":     "what was saved is there",
+		"deletes the empty value": "a nil value deletes",
 
 		"loads pages":     "a paged entry",
 		"gets nothing":    "a paged entry",
@@ -93,6 +103,41 @@ func TestKitFindsBrokenStores(t *testing.T) {
 		}
 		if want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, want a fault about %q", fault, err, want)
+		}
+	}
+}
+
+func TestKitFindsBrokenReaders(t *testing.T) {
+	const page = "account/stream/b/2026010100/0000"
+	want := []checkpoint.Entry{{Key: "account/stream/h", Value: []byte("head")}, {Key: "account/stream/i", Value: []byte{}}, {Key: page, Value: []byte("page")}}
+	for fault, part := range map[string]string{
+		"":             "",
+		"unordered":    "keys come in order",
+		"goes on":      "the error of yield",
+		"loads pages":  "the state is loaded",
+		"gets nothing": "every entry is got",
+		"shows less":   "the state is loaded",
+		"shows more":   "the state is loaded",
+		"stale":        "every entry is got",
+	} {
+		f := &fake{fault: fault, state: map[string][]byte{checkpoint.FenceKey: {1}, checkpoint.ManifestKey: {2}}}
+		for _, e := range want {
+			f.state[e.Key] = e.Value
+		}
+		switch fault {
+		case "shows less":
+			delete(f.state, want[0].Key)
+		case "shows more":
+			f.state["account/stream/d/01"] = []byte("delta")
+		case "stale":
+			f.state[page] = []byte("before")
+		}
+		err := storetest.CheckReader(t.Context(), func() (checkpoint.Reader, error) { return f, nil }, want)
+		if part == "" && err != nil {
+			t.Errorf("sound reader: got %v", err)
+		}
+		if part != "" && (err == nil || !strings.Contains(err.Error(), part)) {
+			t.Errorf("%s: got %v, want a fault about %q", fault, err, part)
 		}
 	}
 }

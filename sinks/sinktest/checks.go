@@ -103,7 +103,7 @@ func checkDead(ctx context.Context, r *run) error {
 func checkEmpty(ctx context.Context, r *run) error {
 	events := r.messages("without state", 2, 200)
 	if r.limits.Marks {
-		r.maker.mark(events)
+		r.mark(events)
 	}
 	for _, c := range []sinks.Commit{{}, {Events: []schema.Message{}}, r.build(nil, nil), {Events: events}} {
 		if err := r.commit(ctx, c); err != nil {

@@ -30,8 +30,8 @@ const (
 func (r *run) build(events, dead []schema.Message, more ...checkpoint.Entry) sinks.Commit {
 	r.commits++
 	if r.limits.Marks {
-		r.maker.mark(events)
-		r.maker.mark(dead)
+		r.mark(events)
+		r.mark(dead)
 	}
 	state := append(heads(r.commits), more...)
 	state = append(state, checkpoint.Entry{Key: prefix + "b/2026010000/0000", Value: fmt.Appendf(nil, "page of commit %d", r.commits)})

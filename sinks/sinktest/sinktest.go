@@ -92,7 +92,7 @@ type check struct {
 // keeps the contract of [sinks.Sink] and [sinks.Session], else one error for
 // every check that failed, joined; each begins with the name of its check.
 func Check(ctx context.Context, target Target) error {
-	r := &run{target: target, maker: newMarker(), nonce: time.Now().Format(time.RFC3339Nano)}
+	r := &run{target: target, mark: newMarker(ctx), nonce: time.Now().Format(time.RFC3339Nano)}
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
@@ -130,9 +130,9 @@ type run struct {
 
 	owner  // of mainUnit; zero while closed
 	left   []owner
-	state  map[string][]byte // of mainUnit, what is durable by now, pages apart
-	marks  [][]byte          // that Recover yielded
-	maker  *marker
+	state  map[string][]byte      // of mainUnit, what is durable by now, pages apart
+	marks  [][]byte               // that Recover yielded
+	mark   func([]schema.Message) // gives messages their marks
 	limits sinks.Limits
 	grants sinks.Guarantee
 }

@@ -204,7 +204,7 @@ func TestCheckRefusesHangs(t *testing.T) {
 			s, err := open(ctx)
 			return hangingSink{s, release}, err
 		}
-		r := &run{target: target, maker: newMarker()}
+		r := &run{target: target, mark: newMarker(t.Context())}
 		if err := r.begin(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"connector/checkpoint"
 	"connector/checkpoint/storetest"
+	"connector/internal/fault"
 	"connector/internal/filelock"
 	"connector/internal/wait"
 	"connector/sinks"
@@ -160,7 +161,7 @@ func checkUnits(ctx context.Context, r *run) error {
 	}
 	events := r.messages("units", 3, 200)
 	if r.limits.Marks {
-		r.maker.mark(events)
+		r.mark(events)
 	}
 	theirs := sinks.Commit{Events: events, State: []checkpoint.Entry{{Key: prefix + "h", Value: []byte("head of the other unit")}}}
 	page, err := other.Get(ctx, key)
@@ -227,4 +228,48 @@ func checkView(ctx context.Context, r *run) error {
 		return err
 	}
 	return r.open(ctx)
+}
+
+// checkLost opens units whose state lost an entry: each is refused, as reading
+// on would publish again.
+func checkLost(ctx context.Context, r *run) error {
+	if r.target.Damage == nil {
+		return nil
+	}
+	lost := map[string]string{mainUnit: headKey}
+	if !r.target.OneUnit {
+		lost = map[string]string{otherUnits[0]: headKey, otherUnits[1]: checkpoint.ManifestKey, otherUnits[2]: checkpoint.FenceKey}
+	}
+	for unit, key := range lost {
+		if err := r.lose(ctx, unit, key); err != nil {
+			return fmt.Errorf("unit %s lost its entry %q: %w", unit, key, err)
+		}
+	}
+	return nil
+}
+
+func (r *run) lose(ctx context.Context, unit, key string) error {
+	if r.session != nil {
+		if err := r.close(); err != nil {
+			return err
+		}
+	}
+	o, err := r.take(ctx, unit)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(o.session.Commit(ctx, sinks.Commit{State: heads(1)}), o.close()); err != nil {
+		return err
+	}
+	if err := r.target.Damage(ctx, unit, key); err != nil {
+		return err
+	}
+	o, err = r.take(ctx, unit)
+	if err == nil {
+		return errors.Join(errors.New("it was opened"), o.close())
+	}
+	if !fault.IsFatal(err) {
+		return fmt.Errorf("got error %w, want a fatal one", err)
+	}
+	return nil
 }
