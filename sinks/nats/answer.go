@@ -31,39 +31,39 @@ func isTooLarge(err error) bool {
 
 // diagnose says more about why messages were not taken, and marks what
 // sending them again cannot change.
-func (p *Publisher) diagnose(ctx context.Context, err error) error {
+func (c *client) diagnose(ctx context.Context, err error) error {
 	var api *jetstream.APIError
 	switch {
 	case err == nil:
 		return nil
-	case p.conn.IsClosed():
-		return p.closed(err)
+	case c.conn.IsClosed():
+		return c.closed(err)
 	case errors.Is(err, natsio.ErrReconnectBufExceeded): // there is no such buffer
-		return p.disconnected()
+		return c.disconnected()
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
-		return p.missing(ctx, err)
-	case p.cfg.URL.Embedded() && errors.Is(err, jetstream.ErrAsyncPublishTimeout):
+		return c.missing(ctx, err)
+	case c.cfg.URL.Embedded() && errors.Is(err, jetstream.ErrAsyncPublishTimeout):
 		// After a failed write it answers no more, until it is started again.
 		return fmt.Errorf("%w from the embedded server; if its disk is full, free space under CONNECTOR_DATA_DIR and restart", err)
 	case !errors.As(err, &api):
 		return err
 	case api.ErrorCode == codeOtherStream:
-		return fault.Fatal(fmt.Errorf("publishing to NATS stream %s: another stream has its subjects now: %w", p.cfg.Stream, err),
+		return fault.Fatal(fmt.Errorf("publishing to NATS stream %s: another stream has its subjects now: %w", c.cfg.Stream, err),
 			"give the subjects back to it, or set NATS_STREAM and restart")
 	case api.ErrorCode == codeSealed:
-		return fault.Fatal(fmt.Errorf("publishing to NATS stream %s: %w", p.cfg.Stream, err), "set NATS_STREAM to another stream and restart")
+		return fault.Fatal(fmt.Errorf("publishing to NATS stream %s: %w", c.cfg.Stream, err), "set NATS_STREAM to another stream and restart")
 	case api.ErrorCode == codeStoreFailed:
-		return fmt.Errorf("stream %s does not store (delete old messages, or raise its limits, when it is full): %w", p.cfg.Stream, err)
+		return fmt.Errorf("stream %s does not store (delete old messages, or raise its limits, when it is full): %w", c.cfg.Stream, err)
 	}
 	return err
 }
 
 // missing explains why nothing listens on a subject of the stream: the stream
 // was deleted or changed, or the server is not ready.
-func (p *Publisher) missing(ctx context.Context, cause error) error {
+func (c *client) missing(ctx context.Context, cause error) error {
 	var found jetstream.StreamConfig
-	err := p.conn.guard(ctx, func(ctx context.Context) error {
-		stream, err := p.js.Stream(ctx, p.cfg.Stream)
+	err := c.conn.guard(ctx, requestWait, func(ctx context.Context) error {
+		stream, err := c.js.Stream(ctx, c.cfg.Stream)
 		if err == nil {
 			found = stream.CachedInfo().Config
 		}
@@ -71,33 +71,33 @@ func (p *Publisher) missing(ctx context.Context, cause error) error {
 	})
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return fault.Fatal(fmt.Errorf("publishing to NATS stream %s: %w", p.cfg.Stream, err), "restore the stream, or restart to create it again")
+		return fault.Fatal(fmt.Errorf("publishing to NATS stream %s: %w", c.cfg.Stream, err), "restore the stream, or restart to create it again")
 	case errors.Is(err, natsio.ErrPermissionViolation):
-		return p.denied(err)
-	case p.cfg.URL.Embedded() && errors.Is(err, context.DeadlineExceeded):
+		return c.denied(err)
+	case c.cfg.URL.Embedded() && errors.Is(err, context.DeadlineExceeded):
 		// It listens only after it loaded its streams; then only a failed
 		// write turns JetStream off.
 		return fault.Fatal(fmt.Errorf("the embedded NATS server stopped storing: %w", cause), "free space under CONNECTOR_DATA_DIR and restart")
 	case err != nil:
 		return fmt.Errorf("%w (asking for the stream: %w)", cause, err)
 	}
-	if err := verifyStream(&found, &p.cfg); err != nil {
+	if err := verifyStream(&found, &c.cfg); err != nil {
 		return err
 	}
 	return cause
 }
 
 // disconnected says why there is no connection at the moment.
-func (p *Publisher) disconnected() error {
-	if last := p.conn.LastError(); last != nil {
+func (c *client) disconnected() error {
+	if last := c.conn.LastError(); last != nil {
 		return fmt.Errorf("not connected to NATS: %w", last)
 	}
 	return errors.New("not connected to NATS")
 }
 
 // closed explains a connection that will not be made again.
-func (p *Publisher) closed(cause error) error {
-	if last := p.conn.LastError(); last != nil {
+func (c *client) closed(cause error) error {
+	if last := c.conn.LastError(); last != nil {
 		cause = last
 	}
 	remedy := "restart the connector"

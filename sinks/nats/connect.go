@@ -153,11 +153,11 @@ func (c *connection) takeDenied() error {
 	}
 }
 
-// guard calls f with a context that ends when the server says that the user
-// lacks a permission, and then returns what it said: a refused request is
-// never answered.
-func (c *connection) guard(ctx context.Context, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, requestWait)
+// guard calls f with a context that ends after limit, or when the server says
+// that the user lacks a permission, and then returns what it said: a refused
+// request is never answered.
+func (c *connection) guard(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ctx, refuse := context.WithCancelCause(ctx)
 	defer refuse(nil)

@@ -68,7 +68,7 @@ func TestStreamGone(t *testing.T) {
 			return js.DeleteStream(ctx, "DELIVERY")
 		}, "restart to create it again"},
 		{"without our subjects", func(ctx context.Context, js jetstream.JetStream) error {
-			_, err := js.UpdateStream(ctx, jetstream.StreamConfig{Name: "DELIVERY", Subjects: []string{"else.>"}, AllowAtomicPublish: true, AllowRollup: true, Discard: jetstream.DiscardNew})
+			_, err := js.UpdateStream(ctx, jetstream.StreamConfig{Name: "DELIVERY", Subjects: []string{"else.>"}, AllowAtomicPublish: true, AllowMsgTTL: true, Discard: jetstream.DiscardNew})
 			return err
 		}, "add the subject"},
 		{"replaced by another", func(ctx context.Context, js jetstream.JetStream) error {

@@ -28,6 +28,9 @@ const (
 // of CloudEvents 1.0.
 const headerPrefix = "ce-"
 
+// replayHeader is the one attribute that not every message has.
+const replayHeader = headerPrefix + "replayid"
+
 // maxHeaderBytes is the server's limit for the headers of a stored message.
 const maxHeaderBytes = math.MaxUint16
 
@@ -65,26 +68,13 @@ func token(s string) string {
 	if s == "" {
 		return "_"
 	}
-	var b strings.Builder
-	for i, r := range s {
-		if !reserved(r, i) {
-			b.WriteRune(r)
-			continue
-		}
-		size := utf8.RuneLen(r)
-		if r == utf8.RuneError { // U+FFFD itself, or one byte that is no UTF-8
-			_, size = utf8.DecodeRuneInString(s[i:])
-		}
-		for _, c := range []byte(s[i : i+size]) {
-			writeEscaped(&b, c)
-		}
-	}
-	if b.Len() <= maxToken {
-		return b.String()
+	escaped := keyToken(s)
+	if len(escaped) <= maxToken {
+		return escaped
 	}
 	sum := sha256.Sum256([]byte(s))
 	digest := "~" + hex.EncodeToString(sum[:8])
-	return strings.ToValidUTF8(b.String()[:maxToken-len(digest)], "") + digest
+	return strings.ToValidUTF8(escaped[:maxToken-len(digest)], "") + digest
 }
 
 func reserved(r rune, place int) bool {

@@ -8,17 +8,13 @@ package nats
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	natsio "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"connector/internal/fault"
-	"connector/internal/wait"
 	"connector/schema"
 	"connector/sinks"
 )
@@ -26,12 +22,7 @@ import (
 const (
 	maxMessages = 1000             // of one Publish, and most in flight
 	maxInFlight = 16 << 20         // bytes
-	ackWait     = 10 * time.Second // for the server's answer to one message
-	headroom    = 4 << 10          // of max_payload, for what the encoding adds to attributes
-
-	retryFirst = 50 * time.Millisecond
-	retryMost  = 5 * time.Second
-	retryLog   = time.Minute // between log lines about the same cause
+	ackWait     = 10 * time.Second // for the server's answer to one message or batch
 )
 
 var _ sinks.Publisher = (*Publisher)(nil)
@@ -39,59 +30,23 @@ var _ sinks.Publisher = (*Publisher)(nil)
 // Publisher stores messages in a JetStream stream, each under its id as
 // Nats-Msg-Id, so that the server drops repetitions inside the stream's
 // duplicate window.
-type Publisher struct {
-	conn   *connection
-	js     jetstream.JetStream
-	cfg    Config
-	stream jetstream.StreamConfig // as found or created
-	log    *slog.Logger
-}
+type Publisher struct{ client }
 
 // NewPublisher connects to url, the address of the embedded server or the
 // servers of cfg.URL, and creates the stream, or checks an existing one and
 // leaves it as it is. A server that cannot be reached is a fatal error here;
 // afterwards lost connections are made again without end.
 func NewPublisher(ctx context.Context, cfg Config, url string, log *slog.Logger) (*Publisher, error) {
-	conn, err := connect(ctx, &cfg, url, log)
+	c, err := newClient(ctx, cfg, url, log)
 	if err != nil {
 		return nil, err
 	}
-	p := &Publisher{conn: conn, cfg: cfg, log: log}
-	if err := p.open(ctx); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return p, nil
-}
-
-func (p *Publisher) open(ctx context.Context) error {
-	js, err := jetstream.New(p.conn.Conn, jetstream.WithPublishAsyncTimeout(ackWait), jetstream.WithPublishAsyncMaxPending(4*maxMessages))
-	if err != nil {
-		return fmt.Errorf("preparing JetStream: %w", err)
-	}
-	p.js = js
-	err = p.conn.guard(ctx, func(ctx context.Context) error {
-		p.stream, err = openStream(ctx, js, &p.cfg, p.log)
-		return err
-	})
-	if errors.Is(err, natsio.ErrPermissionViolation) {
-		return p.denied(err)
-	}
-	return err
+	return &Publisher{c}, nil
 }
 
 // Limits follow the server's max_payload and the stream's max_msg_size.
 func (p *Publisher) Limits() sinks.Limits {
-	return sinks.Limits{MaxMessageBytes: int(p.maxBytes() - headroom), MaxMessages: maxMessages}
-}
-
-// maxBytes bounds a message with its headers.
-func (p *Publisher) maxBytes() int64 {
-	limit := p.conn.MaxPayload()
-	if p.stream.MaxMsgSize > 0 {
-		limit = min(limit, int64(p.stream.MaxMsgSize))
-	}
-	return max(limit, 2*headroom)
+	return sinks.Limits{MaxMessageBytes: p.maxMessageBytes(), MaxMessages: maxMessages}
 }
 
 // Guarantee implements [sinks.Publisher].
@@ -160,19 +115,6 @@ func (p *Publisher) encode(events, dead []schema.Message) ([]outgoing, []sinks.R
 	return batch, rejected
 }
 
-func (p *Publisher) checkSize(m *schema.Message, msg *natsio.Msg) error {
-	limit, header := p.Limits().MaxMessageBytes, headerBytes(msg.Header)
-	size := m.Size()
-	switch {
-	case header > maxHeaderBytes:
-		return fault.Reject("too_large", fmt.Errorf("attributes of record %.100q take %d bytes; NATS stores at most %d", m.RecordID, header, maxHeaderBytes))
-	case size > limit, int64(header+len(msg.Data)) > p.maxBytes():
-		return fault.Reject("too_large", fmt.Errorf("message of record %.100q has %d bytes; the NATS server or stream %s accepts at most %d",
-			m.RecordID, size, p.cfg.Stream, limit))
-	}
-	return nil
-}
-
 // waveLength returns how many messages from the start of batch may be in
 // flight together: at most one of a record.
 func waveLength(batch []outgoing) int {
@@ -190,42 +132,21 @@ func waveLength(batch []outgoing) int {
 
 // store sends a wave until each message of it is acknowledged or rejected.
 func (p *Publisher) store(ctx context.Context, wave []outgoing) ([]sinks.Rejection, error) {
-	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(retryFirst), backoff.WithMaxInterval(retryMost), backoff.WithMaxElapsedTime(0))
 	var rejected []sinks.Rejection
-	var logged time.Time
-	var last error // that is not the end of ctx
-	for cause := ""; ; {
+	for retry := newRetries(p.log, p.cfg.Stream); ; {
 		failed, refused, err := p.attempt(ctx, wave)
 		rejected = append(rejected, refused...)
 		if len(failed) == 0 && err == nil {
 			return rejected, nil
 		}
-		if err != nil && !errors.Is(err, ctx.Err()) {
-			last = err
-		}
-		if ctx.Err() != nil {
-			return nil, endedError(ctx, last)
-		}
-		if fault.IsFatal(err) {
+		if ctx.Err() == nil && fault.IsFatal(err) {
 			return nil, err
 		}
-		if err.Error() != cause || time.Since(logged) > retryLog {
-			cause, logged = err.Error(), time.Now()
-			p.log.Warn("NATS did not take messages; trying again", "stream", p.cfg.Stream, "messages", len(failed), "err", err)
+		if err := retry.pause(ctx, err, "NATS did not take messages; trying again", "messages", len(failed)); err != nil {
+			return nil, err
 		}
 		wave = failed
-		if wait.For(ctx, retry.NextBackOff()) != nil {
-			return nil, endedError(ctx, last)
-		}
 	}
-}
-
-// endedError returns ctx's error, and what kept the publish from ending before.
-func endedError(ctx context.Context, last error) error {
-	if last == nil || errors.Is(last, ctx.Err()) {
-		return ctx.Err()
-	}
-	return fmt.Errorf("%w; before that: %w", ctx.Err(), last)
 }
 
 // attempt sends a wave once and waits for all its answers. It returns the
@@ -271,8 +192,4 @@ func (p *Publisher) await(ctx context.Context, f jetstream.PubAckFuture) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-func (p *Publisher) denied(err error) error {
-	return fault.Fatal(fmt.Errorf("using NATS stream %s: %w", p.cfg.Stream, err), fmt.Sprintf(permitRemedy, p.cfg.SubjectPrefix))
 }

@@ -32,13 +32,12 @@ func streamConfig(cfg *Config) jetstream.StreamConfig {
 		Subjects: []string{
 			subjectOf(cfg.SubjectPrefix, eventToken), subjectOf(cfg.SubjectPrefix, deadToken), subjectOf(cfg.SubjectPrefix, checkpointToken),
 		},
-		Storage:    jetstream.FileStorage,
-		Discard:    jetstream.DiscardNew,
-		Duplicates: duplicateWindow,
-		MaxBytes:   -1,
-		// For storing events and checkpoints as one.
-		AllowAtomicPublish: true,
-		AllowRollup:        true,
+		Storage:            jetstream.FileStorage,
+		Discard:            jetstream.DiscardNew,
+		Duplicates:         duplicateWindow,
+		MaxBytes:           -1,
+		AllowAtomicPublish: true, // events and checkpoint as one
+		AllowMsgTTL:        true, // the checkpoint stays when a max_age is set later
 	}
 	if cfg.URL.Embedded() {
 		c.MaxBytes = embeddedStreamBytes

@@ -25,8 +25,8 @@ func TestCreatedStream(t *testing.T) {
 	if want := []string{"delivery.event.>", "delivery.deadletter.>", "delivery.checkpoint.>"}; !slices.Equal(got.Subjects, want) {
 		t.Errorf("got subjects %q, want %q", got.Subjects, want)
 	}
-	if !got.AllowAtomicPublish || !got.AllowRollup {
-		t.Errorf("got atomic publish %v and rollup %v, want both", got.AllowAtomicPublish, got.AllowRollup)
+	if !got.AllowAtomicPublish || !got.AllowMsgTTL || got.AllowRollup {
+		t.Errorf("got atomic publish %v, message TTL %v, rollup %v; want the first two", got.AllowAtomicPublish, got.AllowMsgTTL, got.AllowRollup)
 	}
 	if got.Storage != jetstream.FileStorage || got.Discard != jetstream.DiscardNew || got.Duplicates != 2*time.Minute || got.MaxBytes != embeddedStreamBytes {
 		t.Errorf("got %+v, want file storage, discard new, a window of 2m, %d bytes", got, int64(embeddedStreamBytes))

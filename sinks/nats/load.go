@@ -1,0 +1,140 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"connector/checkpoint"
+)
+
+// load reads the entries that are needed at the start, after the takeover.
+func (s *session) load(ctx context.Context, owner string) error {
+	live, err := s.readLive(ctx, s.at, s.expect)
+	if err != nil {
+		return err
+	}
+	state, err := checkpoint.LoadUnit(owner, func(key string) []byte { return live[key] })
+	if err != nil {
+		return s.unlessChanged(ctx, err)
+	}
+	s.state = state
+	s.loaded = make([]checkpoint.Entry, 0, len(live))
+	for _, key := range slices.Sorted(maps.Keys(live)) {
+		s.loaded = append(s.loaded, checkpoint.Entry{Key: key, Value: live[key]})
+	}
+	return nil
+}
+
+// readLive reads the last message of each key that is loaded at the start, up
+// to the fence with sequence last. A replica may lag behind the leader: it has
+// caught up when it shows the fence. errChanged says that the fence was
+// replaced meanwhile.
+func (c *client) readLive(ctx context.Context, at place, last uint64) (map[string][]byte, error) {
+	var messages jetstream.MessagesContext
+	err := c.guard(ctx, func(ctx context.Context) error {
+		consumer, err := c.js.OrderedConsumer(ctx, c.cfg.Stream, jetstream.OrderedConsumerConfig{
+			FilterSubjects: []string{at.live()}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		})
+		if err == nil {
+			messages, err = consumer.Messages()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the checkpoint in NATS stream %s: %w", c.cfg.Stream, err)
+	}
+	defer messages.Stop()
+	live := map[string][]byte{}
+	for seq := uint64(0); seq != last; {
+		msg, err := c.nextLive(ctx, at, last, messages)
+		if err != nil {
+			return nil, fmt.Errorf("reading the checkpoint in NATS stream %s: %w", c.cfg.Stream, err)
+		}
+		key, err := at.key(msg.subject)
+		if err != nil {
+			return nil, err
+		}
+		if seq = msg.seq; seq > last {
+			return nil, errChanged
+		}
+		live[key] = msg.data
+		if msg.deleted() {
+			delete(live, key)
+		}
+	}
+	return live, nil
+}
+
+// nextLive waits for a message as long as the fence is the one with sequence
+// last.
+func (c *client) nextLive(ctx context.Context, at place, last uint64, messages jetstream.MessagesContext) (*stored, error) {
+	for {
+		waited, cancel := context.WithTimeout(ctx, tailPatience)
+		msg, err := messages.Next(jetstream.NextContext(waited))
+		cancel()
+		if err == nil {
+			meta, err := msg.Metadata()
+			if err != nil {
+				return nil, err
+			}
+			return &stored{subject: msg.Subject(), seq: meta.Sequence.Stream, header: msg.Headers(), data: msg.Data()}, nil
+		}
+		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return nil, err
+		}
+		fence, err := c.last(ctx, at.subject(checkpoint.FenceKey))
+		if err != nil {
+			return nil, err
+		}
+		if fence == nil || fence.seq != last {
+			return nil, errChanged
+		}
+	}
+}
+
+// sweep deletes superseded state messages that an earlier owner left behind.
+func (s *session) sweep(ctx context.Context) error {
+	var subjects map[string]uint64
+	err := s.guard(ctx, func(ctx context.Context) error {
+		stream, err := s.js.Stream(ctx, s.cfg.Stream)
+		if err != nil {
+			return err
+		}
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(s.at.all()))
+		if err == nil {
+			subjects = info.State.Subjects
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("listing the checkpoint in NATS stream %s: %w", s.cfg.Stream, err)
+	}
+	for subject, n := range subjects {
+		if n < 2 {
+			continue
+		}
+		m, err := s.last(ctx, subject)
+		if err != nil {
+			return err
+		}
+		if m != nil {
+			s.supersede(m)
+		}
+	}
+	s.purgeSuperseded()
+	return nil
+}
+
+// supersede notes that m replaced the earlier messages of its subject.
+func (s *session) supersede(m *stored) {
+	keep := m.seq
+	if m.deleted() {
+		keep++
+	}
+	s.superseded[m.subject] = keep
+}
