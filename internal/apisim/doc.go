@@ -55,5 +55,6 @@
 //	Stale       Delay                     the data of a while ago
 //	Revoke                                all ekuaibao tokens revoked, this request's too
 //
-// sim.Freeze() ends the world: nothing new is shown any more, so that a reader catches up with what it was served.
+// sim.Freeze() ends the world: nothing new is shown any more, so that a reader catches up with what it was served. sim.End() only
+// ends the arrival of rows; Timelines lists all that answers may then have shown, also to a client that died with them.
 package apisim
