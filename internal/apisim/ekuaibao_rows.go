@@ -12,7 +12,7 @@ import (
 func ekuaibaoProvider(corporation string) provider {
 	return provider{
 		system: "ekuaibao", streams: MessageTypes(), defaultStream: "flow", tick: time.Millisecond, maxChanges: 4,
-		idField: "id", timeField: "createTime", bulkField: "request",
+		json: jsonRows{}, idField: "id", timeField: "createTime", bulkField: "request",
 		shortKey: "version", longKey: []string{"version", "updateTime", "state", "active"},
 		order: []string{
 			"name", "messageId", "flowId", "dataLinkId", "messageCenterConfigId", "repaymentApplyId", "nodeName", "nodeId", "request",

@@ -113,6 +113,7 @@ type provider struct {
 	shortKey      string   // the field that alone tells most versions of a row apart
 	longKey       []string // all fields that do
 	order         []string // of the fields in an answer; others follow
+	json          encoder  // of rows in JSON, with all switches off
 
 	// fields builds a generated row as it is in version v.
 	fields func(r *rand.Rand, it item, v int) Fields

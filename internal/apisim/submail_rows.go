@@ -11,7 +11,7 @@ import (
 func submailProvider(zone *time.Location) provider {
 	return provider{
 		system: "submail", streams: []string{"sms"}, defaultStream: "sms", tick: time.Second, maxChanges: 3,
-		idField: "sendID", timeField: "send_date", bulkField: "message",
+		json: jsonRows{php: true}, idField: "sendID", timeField: "send_date", bulkField: "message",
 		shortKey: "result_status", longKey: []string{"result_status", "sent_date", "credit"},
 		order: []string{
 			"sendID", "project", "recipient", "message", "signature", "result_status", "api", "send_date", "sent_date", "length", "credit",

@@ -18,7 +18,7 @@ func (s *simulator) End() {
 // Timeline is a row and all that answers may have shown of it so far.
 type Timeline struct {
 	Versions []Version // in their order, the present one last; none for a poison row
-	Poison   *Poisoned // a poison row, as JSON; nil for a good one
+	Poison   *Poisoned // a poison row, as JSON with all switches off; nil for a good one
 }
 
 // Timelines lists the rows of a stream that answers may have shown by now, in order of creation: also rows and versions that no
@@ -54,6 +54,6 @@ func (s *simulator) shown(it item, now time.Time) []Version {
 
 func (s *simulator) poison(it item) (*Poisoned, error) {
 	fields, e := s.show(it, it.versions[0])
-	_, err := s.encode(jsonRows{}, fields, &e)
+	_, err := s.encode(s.provider.json, fields, &e)
 	return &Poisoned{e.Version, e.poison, e.size, e.sum}, err
 }

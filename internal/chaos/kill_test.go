@@ -1,0 +1,204 @@
+//go:build unix
+
+package chaos
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"connector/internal/failpoint"
+)
+
+// places are the sinks whose connector is killed.
+var places = []struct {
+	name string
+	open func(*testing.T) *place
+}{
+	{"nats embedded", embeddedNATS},
+	{"nats server", externalNATS},
+	{"file", file},
+}
+
+// TestKilled kills the connector again and again, half the times at a step of
+// a commit and half the times at any moment, while rows arrive late and change.
+func TestKilled(t *testing.T) {
+	for _, p := range places {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			w := startWorld(t, *seedFlag)
+			v := newVictim(t, p.open(t), w)
+			v.haunted(func() { v.die(kills()) })
+			v.live(w.end)
+			c := w.truth(t).compare(v.finished())
+			c.report(t)
+			t.Logf("%v", c)
+			t.Logf("%v, in %.1f s, -chaos.seed=%d", v, time.Since(began).Seconds(), *seedFlag)
+		})
+	}
+}
+
+const (
+	anyMoment = "any moment"
+	noPoint   = failpoint.Point("")
+	patience  = 10 * time.Second // with a failpoint
+)
+
+// victim is a connector that is killed.
+type victim struct {
+	*place
+	t    *testing.T
+	path string
+	rng  *rand.Rand
+
+	seldom    map[failpoint.Point]bool // reached once by a process
+	histogram map[string]int           // kills
+	starts    int
+	refused   int // starts while the server was down
+}
+
+func newVictim(t *testing.T, p *place, w *world) *victim {
+	v := &victim{
+		place: p, t: t, path: program(t, connectorPath), rng: rand.New(rand.NewPCG(*seedFlag, 0)),
+		seldom: map[failpoint.Point]bool{}, histogram: map[string]int{},
+	}
+	v.vars = append(slices.Clone(p.vars), w.vars...)
+	return v
+}
+
+// haunted kills the server of the place as well while do runs.
+func (v *victim) haunted(do func()) {
+	if v.server == nil {
+		do()
+		return
+	}
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		v.server.haunt(*seedFlag, stop)
+	}()
+	do()
+	close(stop)
+	<-ended
+}
+
+// die is killed n times. When half of that is enough for all failpoints each
+// must be reached; else some are drawn, and these must.
+func (v *victim) die(n int) {
+	v.t.Helper()
+	order := v.rng.Perm(len(v.points))
+	for i := range n {
+		if i%2 == 0 || len(v.points) == 0 {
+			v.atAnyMoment()
+			continue
+		}
+		p := v.points[order[(i/2)%len(order)]]
+		if !v.at(p) && !v.at(p) {
+			v.t.Errorf("failpoint %s was not reached within %v", p, patience)
+		}
+	}
+}
+
+// atAnyMoment kills a connector that may still start, or has run for a while.
+func (v *victim) atAnyMoment() {
+	v.t.Helper()
+	longest := []time.Duration{200 * time.Millisecond, 1500 * time.Millisecond}[v.rng.IntN(2)]
+	wait := time.Duration(v.rng.Int64N(int64(longest)))
+	for !v.run(noPoint, 1, wait) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	v.histogram[anyMoment]++
+}
+
+// at reports whether the connector was killed at a failpoint.
+func (v *victim) at(p failpoint.Point) bool {
+	v.t.Helper()
+	hit := 1
+	if !v.seldom[p] {
+		hit += v.rng.IntN(3)
+	}
+	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline); {
+		switch {
+		case v.run(p, hit, patience):
+			v.histogram[string(p)]++
+			return true
+		case hit > 1:
+			v.seldom[p], hit = true, 1
+		}
+	}
+	return false
+}
+
+// run starts a connector and reports whether it was killed as asked: at a
+// failpoint, or after so long. In any case it has ended.
+func (v *victim) run(p failpoint.Point, hit int, wait time.Duration) bool {
+	v.t.Helper()
+	vars := v.vars
+	if p != noPoint {
+		vars = append(slices.Clone(vars), "CONNECTOR_FAILPOINT="+string(p), fmt.Sprintf("CONNECTOR_FAILPOINT_HIT=%d", hit))
+	}
+	c := start(v.t, v.path, vars, "run")
+	v.starts++
+	ended := c.within(wait)
+	if !ended {
+		c.kill()
+		return p == noPoint
+	}
+	v.expect(c)
+	return c.killed()
+}
+
+// expect fails the test when a connector ended by itself, but for one that could not reach its server.
+func (v *victim) expect(c *process) {
+	v.t.Helper()
+	switch {
+	case c.killed():
+	case v.server != nil && c.cmd.ProcessState.ExitCode() == 1 && strings.Contains(c.said(), v.server.addr()):
+		v.refused++
+	default:
+		v.t.Fatalf("the connector ended with %v; it said\n%s", c.cmd.ProcessState, c.said())
+	}
+}
+
+// live runs a connector that is not killed until do returns, and stops it.
+func (v *victim) live(do func()) {
+	v.t.Helper()
+	c := start(v.t, v.path, v.vars, "run")
+	v.starts++
+	do()
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	if !c.within(patience) || c.cmd.ProcessState.ExitCode() != 0 {
+		c.kill()
+		v.t.Fatalf("SIGTERM ended the connector with %v, want code 0 within %v; it said\n%s", c.cmd.ProcessState, patience, c.said())
+	}
+}
+
+// finished reads all the rest and returns what the place then holds.
+func (v *victim) finished() []message {
+	v.t.Helper()
+	finish(v.t, v.path, time.Minute, v.vars, "run", "--once")
+	return v.read(v.t)
+}
+
+// String gives the figures.
+func (v *victim) String() string {
+	var b strings.Builder
+	total := 0
+	for _, n := range v.histogram {
+		total += n
+	}
+	fmt.Fprintf(&b, "%d kills, %d starts", total, v.starts)
+	if v.server != nil {
+		fmt.Fprintf(&b, " (%d without a server), %d kills of the server", v.refused, v.server.kills)
+	}
+	for _, at := range slices.Sorted(maps.Keys(v.histogram)) {
+		fmt.Fprintf(&b, "\n\t%5d at %s", v.histogram[at], at)
+	}
+	return b.String()
+}

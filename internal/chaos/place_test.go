@@ -1,0 +1,76 @@
+//go:build unix
+
+package chaos
+
+import (
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"connector/internal/failpoint"
+	"connector/sinks/nats"
+)
+
+// place is where a connector publishes.
+type place struct {
+	vars   []string          // of the connector, its data folder included
+	points []failpoint.Point // where it is killed
+	server *natsServer       // is killed as well; nil when there is none
+	open   func() func()     // makes what a dead connector left readable, until the returned function is called; may be nil
+}
+
+// value returns one of the variables.
+func (p *place) value(name string) string {
+	for _, v := range p.vars {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// read returns all messages of the place, in its order, as connector tail
+// prints them. No connector may run.
+func (p *place) read(t *testing.T) []message {
+	t.Helper()
+	if p.open != nil {
+		defer p.open()()
+	}
+	return parse(t, output(t, program(t, connectorPath), p.vars, "tail", "--from-start", "--follow=false", "--dead", "--output", "json"))
+}
+
+// embeddedNATS is a NATS server inside the connector, which dies with it.
+func embeddedNATS(t *testing.T) *place {
+	dir := t.TempDir()
+	return &place{
+		vars: []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + dir},
+		open: func() func() {
+			server, err := nats.StartEmbedded(dir, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return func() {
+				if err := server.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		},
+	}
+}
+
+// externalNATS is a NATS server in a process of its own.
+func externalNATS(t *testing.T) *place {
+	server := startNATS(t)
+	return &place{
+		vars:   []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + t.TempDir(), "NATS_URL=" + server.url()},
+		server: server,
+	}
+}
+
+func file(t *testing.T) *place {
+	dir := t.TempDir()
+	return &place{
+		vars: []string{"CONNECTOR_SINK=file", "CONNECTOR_DATA_DIR=" + dir, "FILE_PATH=" + filepath.Join(dir, "events.ndjson")},
+	}
+}

@@ -1,0 +1,105 @@
+//go:build unix
+
+package chaos
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process is a program that runs.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+
+	mu     sync.Mutex
+	stderr bytes.Buffer
+}
+
+// Write keeps what the program says on stderr.
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.Write(b)
+}
+
+// said returns the end of what the program said on stderr.
+func (p *process) said() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.stderr.Bytes()
+	return string(b[max(0, len(b)-8<<10):])
+}
+
+// start runs a program with vars as its only variables beside PATH. It is
+// killed when the test ends.
+func start(t *testing.T, path string, vars []string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, vars...)
+	p.cmd.Stderr = p
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(p.kill)
+	return p
+}
+
+// kill ends the program as kill -9 does.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+}
+
+// within reports whether the program ends by itself in time.
+func (p *process) within(d time.Duration) bool {
+	select {
+	case <-p.ended:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+// killed reports whether a program that ended was killed.
+func (p *process) killed() bool {
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// finish runs a program to its end and fails the test unless that is a good one.
+func finish(t *testing.T, path string, limit time.Duration, vars []string, args ...string) {
+	t.Helper()
+	p := start(t, path, vars, args...)
+	if !p.within(limit) {
+		p.kill()
+		t.Fatalf("%s did not end within %v; it said\n%s", strings.Join(args, " "), limit, p.said())
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Fatalf("%s ended with code %d; it said\n%s", strings.Join(args, " "), code, p.said())
+	}
+}
+
+// output runs a program to its end and returns what it printed.
+func output(t *testing.T, path string, vars []string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.Env = append(os.Environ(), vars...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	return out
+}
