@@ -1,7 +1,7 @@
 VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-kafka lint fmt generate bench bench-memory soak guards demo ci clean
+.PHONY: help build test test-kafka lint fmt generate bench bench-memory soak guards chaos demo ci clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,11 @@ soak: ## SOAK=1000000 random histories of the pipeline, from SEED on
 
 guards: ## the table of docs/proofs.md: each guard removed in turn
 	go test ./pipeline/model -run TestGuards -v -guards -timeout 1h
+
+KILLS ?= 100
+
+chaos: ## KILLS=100 kills of the connector for each sink, against a real Kafka
+	scripts/kafka.sh run -- go test ./internal/chaos -v -count=1 -timeout 0 -chaos.kills=$(KILLS) $(if $(SEED),-chaos.seed=$(SEED))
 
 demo: ## simulated providers, embedded NATS, live events
 	go run ./cmd/connector demo

@@ -4,10 +4,12 @@
 #   kafka.sh install             fetch the jars pinned in scripts/kafka/pom.xml (no-op when cached)
 #   kafka.sh start DIR [PORT]    start a broker with its data, pid, log and address in DIR; prints 127.0.0.1:PORT
 #   kafka.sh stop DIR            stop the broker of DIR
-#   kafka.sh run -- CMD...       run CMD with KAFKA_TEST_BROKERS set to a fresh broker; exits with CMD's code
+#   kafka.sh run -- CMD...       run CMD with KAFKA_TEST_BROKERS and KAFKA_TEST_PROXIED set to a fresh broker; exits with CMD's code
 #   kafka.sh tool CLASS ARGS...  run one of Kafka's own tools, e.g. org.apache.kafka.tools.TopicCommand
 #
 # A stopped DIR can be started again with its data; name the same PORT to keep its address.
+# DIR/proxied has two more addresses, with a comma between: of a second listener, and the one that the broker names to who
+# connects there. Nobody listens at that one: a test puts a proxy there, and every connection leads through it.
 # Needs Java 17 or newer, Maven for install, and GNU coreutils' timeout. Jars are cached in $TOOLS_CACHE (default ~/.cache/connector).
 set -euo pipefail
 
@@ -81,14 +83,24 @@ alive() {
 }
 
 write_config() { # DIR PORT
-	local controller
-	while controller=$(free_port) && [ "$controller" = "$2" ]; do :; done
+	local -A taken=([$2]=1)
+	local port ports=()
+	while [ ${#ports[@]} -lt 3 ]; do
+		port=$(free_port)
+		[ -n "${taken[$port]:-}" ] || ports+=("$port")
+		taken[$port]=1
+	done
+	local controller=${ports[0]} proxied=127.0.0.1:${ports[1]} proxy=127.0.0.1:${ports[2]}
+	echo "$proxied,$proxy" >"$1/proxied"
 	cat >"$1/server.properties" <<-END
 		process.roles=broker,controller
 		node.id=1
 		controller.quorum.voters=1@127.0.0.1:$controller
 		controller.listener.names=CONTROLLER
-		listeners=PLAINTEXT://127.0.0.1:$2,CONTROLLER://127.0.0.1:$controller
+		listeners=PLAINTEXT://127.0.0.1:$2,PROXIED://$proxied,CONTROLLER://127.0.0.1:$controller
+		advertised.listeners=PLAINTEXT://127.0.0.1:$2,PROXIED://$proxy
+		listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+		inter.broker.listener.name=PLAINTEXT
 		log.dirs=$1/data
 		auto.create.topics.enable=false
 		default.replication.factor=1
@@ -153,14 +165,15 @@ stop() { # DIR
 		kill -s $signal "$(cat "$dir/pid")" 2>/dev/null || true
 		sleep 0.2
 	done
-	rm -f "$dir/pid" "$dir/brokers"
+	rm -f "$dir/pid" "$dir/brokers" "$dir/proxied"
 }
 
 run() { # CMD...
 	scratch=$(mktemp -d "${TMPDIR:-/tmp}/kafka.XXXXXX")
 	trap 'stop "$scratch"; rm -rf "$scratch"' EXIT
 	KAFKA_TEST_BROKERS=$(start "$scratch") || exit 1
-	export KAFKA_TEST_BROKERS
+	KAFKA_TEST_PROXIED=$(cat "$scratch/proxied")
+	export KAFKA_TEST_BROKERS KAFKA_TEST_PROXIED
 	"$@"
 }
 

@@ -42,6 +42,7 @@ func small() (*truth, []message) {
 
 // TestCompareFindsFaults doctors a good list: each fault must be found and named.
 func TestCompareFindsFaults(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		doctor func([]message) []message
 		want   string // empty: no fault

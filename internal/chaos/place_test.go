@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"connector/internal/failpoint"
+	"connector/internal/testkafka"
 	"connector/sinks/nats"
 )
 
@@ -58,6 +59,19 @@ func embeddedNATS(t *testing.T) *place {
 		},
 	}
 }
+
+// kafka is the Kafka that the tests have, behind brokers.
+func kafka(t *testing.T, delivery string, brokers []string) *place {
+	return &place{
+		vars: []string{
+			"CONNECTOR_SINK=kafka", "CONNECTOR_DATA_DIR=" + t.TempDir(), "KAFKA_BROKERS=" + strings.Join(brokers, ","), "KAFKA_DELIVERY=" + delivery,
+			"KAFKA_TOPIC=" + testkafka.Topic(t), "KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_PARTITIONS=3",
+		},
+	}
+}
+
+func idempotentKafka(t *testing.T) *place    { return kafka(t, "idempotent", testkafka.Brokers(t)) }
+func transactionalKafka(t *testing.T) *place { return kafka(t, "transactional", testkafka.Brokers(t)) }
 
 // externalNATS is a NATS server in a process of its own.
 func externalNATS(t *testing.T) *place {

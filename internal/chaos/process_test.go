@@ -18,6 +18,8 @@ type process struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
 
+	stdout bytes.Buffer // to be read when it has ended
+
 	mu     sync.Mutex
 	stderr bytes.Buffer
 }
@@ -34,7 +36,17 @@ func (p *process) said() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.stderr.Bytes()
-	return string(b[max(0, len(b)-8<<10):])
+	return string(b[max(0, len(b)-16<<10):])
+}
+
+// await waits until the program has said something on stderr.
+func (p *process) await(t *testing.T, what string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !strings.Contains(p.said(), what); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the program did not say %q within %v; it said\n%s", what, patience, p.said())
+		}
+	}
 }
 
 // start runs a program with vars as its only variables beside PATH. It is
@@ -43,7 +55,7 @@ func start(t *testing.T, path string, vars []string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(path, args...), ended: make(chan struct{})}
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.TempDir()}, vars...)
-	p.cmd.Stderr = p
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, p
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +87,16 @@ func (p *process) within(d time.Duration) bool {
 func (p *process) killed() bool {
 	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// stop ends the program by SIGTERM, and the test unless it then ends well.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	if !p.within(patience) || p.cmd.ProcessState.ExitCode() != 0 {
+		p.kill()
+		t.Fatalf("SIGTERM ended the program with %v, want code 0 within %v; it said\n%s", p.cmd.ProcessState, patience, p.said())
+	}
 }
 
 // finish runs a program to its end and fails the test unless that is a good one.

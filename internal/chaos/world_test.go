@@ -29,7 +29,7 @@ type world struct {
 func startWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
 	population := apisim.Population{
-		Seed: seed, Start: time.Now().Add(-20 * time.Second), Every: 200 * time.Millisecond,
+		Seed: seed, Start: time.Now().Add(-20 * time.Second), Every: 100 * time.Millisecond,
 		Late: 0.3, MaxLate: maxLate, Change: 0.6, MaxChange: maxChange, Poison: 0.02, PoisonBytes: 100_000,
 	}
 	w := &world{
