@@ -49,14 +49,16 @@ func killed(t *testing.T, open func(*testing.T) *place) {
 	v.live(w.end)
 	c := w.truth(t).compare(append(list, v.finished()...))
 	c.report(t)
-	t.Logf("%v", c)
-	t.Logf("%v, in %.1f s, -chaos.seed=%d", v, time.Since(began).Seconds(), *seedFlag)
+	t.Logf("%s: %v", t.Name(), c)
+	t.Logf("%s: %v, in %.1f s, -chaos.seed=%d", t.Name(), v, time.Since(began).Seconds(), *seedFlag)
 }
 
 const (
 	anyMoment = "any moment"
 	noPoint   = failpoint.Point("")
 	patience  = 10 * time.Second // with a failpoint
+
+	provocation = 300 * time.Millisecond // from one to the next
 )
 
 // victim is a connector that is killed.
@@ -154,7 +156,9 @@ func (v *victim) run(p failpoint.Point, hit int, wait time.Duration) bool {
 	}
 	c := start(v.t, v.path, vars, "run")
 	v.starts++
+	calm := v.provoked(p)
 	ended := c.within(wait)
+	calm()
 	if !ended {
 		c.kill()
 		return p == noPoint
@@ -163,12 +167,36 @@ func (v *victim) run(p failpoint.Point, hit int, wait time.Duration) bool {
 	return c.killed()
 }
 
+// provoked does what leads to a failpoint until the returned function is called.
+func (v *victim) provoked(p failpoint.Point) (calm func()) {
+	do := v.provoke[p]
+	if do == nil {
+		return func() {}
+	}
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-quit:
+				return
+			case <-time.After(provocation):
+				do()
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-ended
+	}
+}
+
 // expect fails the test when a connector ended by itself, but for one that could not reach its server.
 func (v *victim) expect(c *process) {
 	v.t.Helper()
 	switch {
 	case c.killed():
-	case v.server != nil && c.cmd.ProcessState.ExitCode() == 1 && strings.Contains(c.said(), v.server.addr()):
+	case v.server != nil && c.cmd.ProcessState.ExitCode() == 1 && strings.Contains(c.said(), v.addr):
 		v.refused++
 	default:
 		v.t.Fatalf("the connector ended with %v; it said\n%s", c.cmd.ProcessState, c.said())

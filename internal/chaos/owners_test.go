@@ -24,7 +24,8 @@ func TestSecondOwner(t *testing.T) {
 			w := startWorld(t, *seedFlag)
 			v := newVictim(t, tt.open(t), w)
 			owner := start(t, v.path, v.vars, "run")
-			for range max(2, kills()/5) {
+			takeovers := max(2, kills()/5)
+			for range takeovers {
 				time.Sleep(time.Duration(v.rng.Int64N(int64(1500 * time.Millisecond))))
 				earlier, vars := owner, append(slices.Clone(v.vars), "CONNECTOR_DATA_DIR="+t.TempDir())
 				owner = start(t, v.path, vars, "run")
@@ -34,7 +35,7 @@ func TestSecondOwner(t *testing.T) {
 			owner.kill()
 			v.live(w.end)
 			c := w.truth(t).compare(v.finished())
-			t.Logf("%v", c)
+			t.Logf("%s: %v, %d takeovers", t.Name(), c, takeovers)
 			if !tt.repeats || c.lost+c.invented > 0 {
 				c.report(t)
 			}

@@ -15,10 +15,12 @@ import (
 
 // place is where a connector publishes.
 type place struct {
-	vars   []string          // of the connector, its data folder included
-	points []failpoint.Point // where it is killed
-	server *natsServer       // is killed as well; nil when there is none
-	open   func() func()     // makes what a dead connector left readable, until the returned function is called; may be nil
+	vars    []string                   // of the connector, its data folder included
+	points  []failpoint.Point          // where it is killed
+	provoke map[failpoint.Point]func() // what makes it reach a point that nothing else leads to, called again and again
+	server  *natsServer                // is killed as well; nil when there is none
+	addr    string                     // of a server that a connector which starts may not reach
+	open    func() func()              // makes what a dead connector left readable, until the returned function is called; may be nil
 }
 
 // value returns one of the variables.
@@ -76,9 +78,10 @@ func transactionalKafka(t *testing.T) *place { return kafka(t, "transactional", 
 // externalNATS is a NATS server in a process of its own.
 func externalNATS(t *testing.T) *place {
 	server := startNATS(t)
+	front := startProxy(t, listen(t), server.addr())
 	return &place{
-		vars:   []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + t.TempDir(), "NATS_URL=" + server.url()},
-		server: server,
+		vars:   []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + t.TempDir(), "NATS_URL=nats://" + front.addr()},
+		server: server, addr: front.addr(),
 	}
 }
 

@@ -38,10 +38,8 @@ type proxy struct {
 	backend string
 	running sync.WaitGroup
 
-	mode     atomic.Int32
-	lost     [modes]atomic.Int64 // bytes that vanished
-	delayed  atomic.Int64        // pieces that were slowed down
-	refusals atomic.Int64        // connections accepted and led nowhere
+	mode   atomic.Int32
+	pieces [modes]atomic.Int64 // that passed in a mode, or were lost
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -82,7 +80,6 @@ func (p *proxy) accept() {
 		}
 		p.track(client, true)
 		if p.now() == halfOpen {
-			p.refusals.Add(1)
 			p.running.Go(func() { p.pipe(nil, client, false) })
 			continue
 		}
@@ -122,12 +119,13 @@ func (p *proxy) pipe(to, from net.Conn, answers bool) {
 			return
 		}
 		m := p.now()
+		if m != deaf || answers {
+			p.pieces[m].Add(1)
+		}
 		if to == nil || m == halfOpen || m == deaf && answers {
-			p.lost[m].Add(int64(n))
 			continue
 		}
 		if m == slow {
-			p.delayed.Add(1)
 			time.Sleep(pieceDelay)
 		}
 		if _, err := to.Write(buf[:n]); err != nil {
@@ -136,13 +134,19 @@ func (p *proxy) pipe(to, from net.Conn, answers bool) {
 	}
 }
 
-// trouble draws n faults, one after the other, with some quiet between.
-func (p *proxy) trouble(n int, seed uint64) {
+// trouble makes n faults, one after the other, with some quiet between. Each
+// ends a while, of longest at most, after it changed the fate of something.
+func (p *proxy) trouble(n int, longest time.Duration, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	for i := range n {
-		time.Sleep(200*time.Millisecond + time.Duration(rng.Int64N(int64(500*time.Millisecond))))
-		p.set(1 + mode(i)%(modes-1))
-		time.Sleep(20*time.Millisecond + time.Duration(rng.Int64N(int64(700*time.Millisecond))))
+		time.Sleep(100*time.Millisecond + time.Duration(rng.Int64N(int64(500*time.Millisecond))))
+		m := 1 + mode(i)%(modes-1)
+		before := p.pieces[m].Load()
+		p.set(m)
+		for deadline := time.Now().Add(patience); p.pieces[m].Load() == before && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Duration(rng.Int64N(int64(longest))))
 		p.set(open)
 	}
 }

@@ -32,7 +32,6 @@ func startNATS(t *testing.T) *natsServer {
 }
 
 func (s *natsServer) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
-func (s *natsServer) url() string  { return "nats://" + s.addr() }
 
 func (s *natsServer) start() {
 	s.t.Helper()
