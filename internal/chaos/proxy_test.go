@@ -39,7 +39,7 @@ type proxy struct {
 	running sync.WaitGroup
 
 	mode   atomic.Int32
-	pieces [modes]atomic.Int64 // that passed in a mode, or were lost
+	pieces [modes]atomic.Int64 // that passed in a mode or were lost, and connections that lead nowhere
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
@@ -80,6 +80,7 @@ func (p *proxy) accept() {
 		}
 		p.track(client, true)
 		if p.now() == halfOpen {
+			p.pieces[halfOpen].Add(1)
 			p.running.Go(func() { p.pipe(nil, client, false) })
 			continue
 		}
