@@ -70,6 +70,7 @@ type victim struct {
 
 	seldom    map[failpoint.Point]bool // reached once by a process
 	histogram map[string]int           // kills
+	left      []failpoint.Point        // not drawn
 	starts    int
 	refused   int // starts while the server was down
 }
@@ -99,21 +100,41 @@ func (v *victim) haunted(do func()) {
 	<-ended
 }
 
-// die is killed n times. When half of that is enough for all failpoints each
-// must be reached; else some are drawn, and these must.
+// die is killed n times, half of them at failpoints: at all of them when there
+// are enough, else at some that are drawn. It fails the test when one of these
+// is not reached.
 func (v *victim) die(n int) {
 	v.t.Helper()
-	order := v.rng.Perm(len(v.points))
-	for i := range n {
-		if i%2 == 0 || len(v.points) == 0 {
-			v.atAnyMoment()
-			continue
+	first, others := v.draw(n / 2)
+	for _, p := range first {
+		v.at(p)
+	}
+	for i := range n - len(first) {
+		if i < len(others) {
+			v.at(others[i])
 		}
-		p := v.points[order[(i/2)%len(order)]]
-		if !v.at(p) {
-			v.t.Errorf("failpoint %s was not reached within %v", p, patience)
+		if i < n-len(first)-len(others) {
+			v.atAnyMoment()
 		}
 	}
+}
+
+// draw returns n failpoints, as often as it takes, those first that only the
+// first connector of a place comes to.
+func (v *victim) draw(n int) (first, others []failpoint.Point) {
+	drawn := slices.Clone(v.points)
+	v.rng.Shuffle(len(drawn), func(i, k int) { drawn[i], drawn[k] = drawn[k], drawn[i] })
+	drawn, v.left = drawn[:min(n, len(drawn))], drawn[min(n, len(drawn)):]
+	for _, p := range v.points {
+		if slices.Contains(v.once, p) && slices.Contains(drawn, p) {
+			first = append(first, p)
+		}
+	}
+	drawn = slices.DeleteFunc(drawn, func(p failpoint.Point) bool { return slices.Contains(first, p) })
+	for i := 0; len(drawn) > 0 && len(first)+len(others) < n; i++ {
+		others = append(others, drawn[i%len(drawn)])
+	}
+	return first, others
 }
 
 // atAnyMoment kills a connector that may still start, or has run for a while.
@@ -127,23 +148,21 @@ func (v *victim) atAnyMoment() {
 	v.histogram[anyMoment]++
 }
 
-// at reports whether the connector was killed at a failpoint.
-func (v *victim) at(p failpoint.Point) bool {
+// at kills the connector at a failpoint.
+func (v *victim) at(p failpoint.Point) {
 	v.t.Helper()
 	hit := 1
-	if !v.seldom[p] {
+	if !v.seldom[p] && !slices.Contains(v.once, p) {
 		hit += v.rng.IntN(3)
 	}
 	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline); {
-		switch {
-		case v.run(p, hit, patience):
+		if v.run(p, hit, patience/time.Duration(hit)) {
 			v.histogram[string(p)]++
-			return true
-		case hit > 1:
-			v.seldom[p], hit = true, 1
+			return
 		}
+		v.seldom[p], hit = true, 1
 	}
-	return false
+	v.t.Errorf("failpoint %s is not reached", p)
 }
 
 // run starts a connector and reports whether it was killed as asked: at a
@@ -252,6 +271,9 @@ func (v *victim) String() string {
 	}
 	for _, at := range slices.Sorted(maps.Keys(v.histogram)) {
 		fmt.Fprintf(&b, "\n\t%5d at %s", v.histogram[at], at)
+	}
+	if len(v.left) > 0 {
+		fmt.Fprintf(&b, "\n\tnot drawn: %v", v.left)
 	}
 	return b.String()
 }

@@ -17,6 +17,7 @@ import (
 type place struct {
 	vars    []string                   // of the connector, its data folder included
 	points  []failpoint.Point          // where it is killed
+	once    []failpoint.Point          // those that only the first connector comes to
 	provoke map[failpoint.Point]func() // what makes it reach a point that nothing else leads to, called again and again
 	server  *natsServer                // is killed as well; nil when there is none
 	addr    string                     // of a server that a connector which starts may not reach
