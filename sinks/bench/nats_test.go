@@ -22,7 +22,11 @@ import (
 func BenchmarkNATS(b *testing.B) {
 	url := startBroker(b, natsKind)
 	raw := rawNATS(b, url)
-	b.Run("window", func(b *testing.B) {
+	b.Run("exactly once", func(b *testing.B) {
+		sink, err := nats.NewSink(b.Context(), natsConfig("BATCH"), url, sinks.Options{Owner: "bench", Log: slog.New(slog.DiscardHandler)})
+		compare(b, raw, committing(open(b, sink, err)))
+	})
+	b.Run("fallback", func(b *testing.B) {
 		p, err := nats.NewPublisher(b.Context(), natsConfig("WINDOW"), url, slog.New(slog.DiscardHandler))
 		compare(b, raw, committing(open(b, paired(b, p), err)))
 	})
