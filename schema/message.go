@@ -30,16 +30,21 @@ type Attribute struct{ Name, Value string }
 // fixed order. Values may hold any Unicode: a sink encodes them as its
 // protocol binding requires.
 func (m *Message) Attributes() []Attribute {
-	list := []Attribute{
-		{"specversion", "1.0"},
-		{"id", m.ID},
-		{"source", "/" + url.PathEscape(m.Source.System) + "/" + url.PathEscape(m.Source.Account) + "/" + url.PathEscape(m.Source.Stream)},
-		{"type", m.Type},
-		{"subject", m.RecordID},
-		{"time", m.Time.UTC().Format(time.RFC3339Nano)},
-		{"dataschema", m.DataSchema},
-		{"datacontenttype", "application/json"},
-	}
+	return m.AppendAttributes(make([]Attribute, 0, 9))
+}
+
+// AppendAttributes appends the context attributes to list.
+func (m *Message) AppendAttributes(list []Attribute) []Attribute {
+	list = append(list,
+		Attribute{"specversion", "1.0"},
+		Attribute{"id", m.ID},
+		Attribute{"source", "/" + url.PathEscape(m.Source.System) + "/" + url.PathEscape(m.Source.Account) + "/" + url.PathEscape(m.Source.Stream)},
+		Attribute{"type", m.Type},
+		Attribute{"subject", m.RecordID},
+		Attribute{"time", m.Time.UTC().Format(time.RFC3339Nano)},
+		Attribute{"dataschema", m.DataSchema},
+		Attribute{"datacontenttype", "application/json"},
+	)
 	if m.Replay != "" {
 		list = append(list, Attribute{"replayid", m.Replay})
 	}
@@ -65,9 +70,13 @@ func (m *Message) Key() string {
 // Size is what limits of message sizes count: the bytes of the body and of
 // all attribute names and values.
 func (m *Message) Size() int {
-	size := len(m.Body)
-	for _, a := range m.Attributes() {
-		size += len(a.Name) + len(a.Value)
+	const fixed = len("specversion1.0idsource///typesubjecttimedataschemadatacontenttypeapplication/json")
+	var stamp [len(time.RFC3339Nano)]byte
+	size := fixed + len(m.Body) + len(m.ID) + len(m.Type) + len(m.RecordID) + len(m.DataSchema) +
+		len(url.PathEscape(m.Source.System)) + len(url.PathEscape(m.Source.Account)) + len(url.PathEscape(m.Source.Stream)) +
+		len(m.Time.UTC().AppendFormat(stamp[:0], time.RFC3339Nano))
+	if m.Replay != "" {
+		size += len("replayid") + len(m.Replay)
 	}
 	return size
 }
