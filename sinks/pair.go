@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"connector/checkpoint"
 	"connector/schema"
@@ -38,7 +37,7 @@ type pairSession struct {
 	publisher Publisher
 	store     checkpoint.Store
 	// stored holds the publication ids of messages that were acknowledged in a commit whose state is
-	// not saved yet, so that calling Commit again does not repeat them.
+	// not saved, so that calling Commit again does not repeat them.
 	stored map[string]bool
 }
 
@@ -59,6 +58,7 @@ func (s *pairSession) Commit(ctx context.Context, c Commit) error {
 	// The messages are acknowledged: saving must not be cut short by ctx, or
 	// a restart would publish them again.
 	if err := s.store.Save(context.WithoutCancel(ctx), c.State); err != nil {
+		s.remember(c, nil)
 		return fmt.Errorf("saving checkpoint: %w", err)
 	}
 	clear(s.stored)
@@ -72,38 +72,56 @@ func (s *pairSession) publish(ctx context.Context, c Commit) error {
 		return nil
 	}
 	err := s.publisher.Publish(ctx, events.messages, dead.messages)
+	if err == nil {
+		return nil
+	}
 	rejected, ok := errors.AsType[*RejectedError](err)
-	if err != nil && !ok {
+	if !ok {
 		return fmt.Errorf("publishing: %w", err)
 	}
 	refused := map[string]bool{}
-	if ok {
-		for i := range rejected.Messages {
-			r := &rejected.Messages[i]
-			from := events
-			if r.Dead {
-				from = dead
-			}
-			refused[from.messages[r.Index].PublicationID()] = true
-			r.Index = from.at[r.Index]
+	for i := range rejected.Messages {
+		r := &rejected.Messages[i]
+		from := events
+		if r.Dead {
+			from = dead
 		}
+		refused[from.messages[r.Index].PublicationID()] = true
+		r.Index = from.place(r.Index)
 	}
-	for _, m := range slices.Concat(events.messages, dead.messages) {
-		if id := m.PublicationID(); !refused[id] {
-			s.stored[id] = true
-		}
-	}
+	s.remember(c, refused)
 	return err
+}
+
+// remember notes that the messages of c are stored, but for the refused.
+func (s *pairSession) remember(c Commit, refused map[string]bool) {
+	for _, list := range [][]schema.Message{c.Events, c.Dead} {
+		for i := range list {
+			if id := list[i].PublicationID(); !refused[id] {
+				s.stored[id] = true
+			}
+		}
+	}
 }
 
 // remaining are the messages of a commit that are not stored yet.
 type remaining struct {
 	messages []schema.Message
-	at       []int // their places in the commit
+	at       []int // their places in the commit; nil when that is their index
+}
+
+func (r remaining) place(i int) int {
+	if r.at == nil {
+		return i
+	}
+	return r.at[i]
 }
 
 func (s *pairSession) missing(list []schema.Message) remaining {
-	var r remaining
+	if len(s.stored) == 0 {
+		return remaining{messages: list}
+	}
+	r := remaining{at: []int{}}
 	for i, m := range list {
 		if !s.stored[m.PublicationID()] {
 			r.messages, r.at = append(r.messages, m), append(r.at, i)
