@@ -9,14 +9,25 @@ import (
 	"syscall"
 )
 
-var hits atomic.Int64
+// The variables are taken out of the environment before the program reads its
+// configuration, which has none of this name.
+var (
+	point   = take("CONNECTOR_FAILPOINT")
+	want, _ = strconv.ParseInt(take("CONNECTOR_FAILPOINT_HIT"), 10, 64)
+	hits    atomic.Int64
+)
+
+func take(name string) string {
+	value := os.Getenv(name)
+	_ = os.Unsetenv(name)
+	return value
+}
 
 // Hit kills the process when it is time.
 func Hit(p Point) {
-	if string(p) != os.Getenv("CONNECTOR_FAILPOINT") {
+	if string(p) != point {
 		return
 	}
-	want, _ := strconv.ParseInt(os.Getenv("CONNECTOR_FAILPOINT_HIT"), 10, 64)
 	if hits.Add(1) == max(want, 1) {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // until the signal arrives
