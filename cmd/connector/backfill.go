@@ -11,10 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	checkpointfile "connector/checkpoint/file"
 	"connector/internal/config"
-	"connector/internal/fault"
-	"connector/internal/filelock"
 	"connector/pipeline"
 	"connector/sources"
 )
@@ -75,7 +72,7 @@ func runBackfill(ctx context.Context, cfg *config.Config, env environment, opts 
 	})
 	stop()
 	if p == nil { // it did not come to a start
-		return err
+		return owned(cfg, "backfill", err)
 	}
 	s := summary{report: newReport("backfill", newMeter(p.Progress).measure(time.Now())), Summary: true, From: opts.Backfill.Span.From.UTC(), To: opts.Backfill.Span.To.UTC()}
 	s.RowsPerSecond = float64(s.Rows) / time.Since(began).Seconds()
@@ -85,24 +82,6 @@ func runBackfill(ctx context.Context, cfg *config.Config, env environment, opts 
 	}
 	s.markOnly = opts.Backfill.MarkOnly
 	return errors.Join(err, s.write(shown))
-}
-
-// unowned says which process to stop when the checkpoint is in use.
-func unowned(cfg *config.Config, verb string) error {
-	store, err := checkpointfile.Open(checkpointDir(cfg), pipeline.Unit)
-	if err != nil {
-		return owned(cfg, verb, err)
-	}
-	return store.Close()
-}
-
-// owned explains an error of a store that another process may hold.
-func owned(cfg *config.Config, verb string, err error) error {
-	if !errors.Is(err, filelock.ErrHeld) {
-		return err
-	}
-	return fault.Fatal(fmt.Errorf("%s: the checkpoint in %s is %w", verb, checkpointDir(cfg), filelock.ErrHeld),
-		fmt.Sprintf("stop the connector that runs with CONNECTOR_DATA_DIR=%s (SIGTERM or Ctrl-C; it finishes the commit in hand) and try again; how far a running one has read is shown by GET /readyz at its CONNECTOR_HTTP_ADDR", cfg.Connector.DataDir))
 }
 
 // summary is the last line of a backfill.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 
+	"connector/checkpoint"
 	"connector/internal/config"
 	"connector/sinks"
 	"connector/sinks/file"
@@ -24,10 +25,10 @@ var sourceKinds = map[string]sourceKind{
 
 // sinkKinds is the catalog of sinks, by value of CONNECTOR_SINK: one line each.
 var sinkKinds = map[string]sinkKind{
-	"nats":   sink(nats.Doc, nats.NewConfig, openNATS, tailNATS),
-	"kafka":  sink(kafka.Doc, kafka.NewConfig, openKafka, tailKafka),
-	"file":   sink(file.Doc, file.NewConfig, openFile, tailFile),
-	"stdout": {Sink: config.Sink{Doc: "Prints events to standard output, one JSON object per line."}, open: openStdout},
+	"nats":   sink(nats.Doc, nats.NewConfig, openNATS, viewNATS, tailNATS),
+	"kafka":  sink(kafka.Doc, kafka.NewConfig, openKafka, viewKafka, tailKafka),
+	"file":   sink(file.Doc, file.NewConfig, openFile, viewFile, tailFile),
+	"stdout": {Sink: config.Sink{Doc: "Prints events to standard output, one JSON object per line."}, open: openStdout, view: viewStdout},
 }
 
 // sourceKind is what the program knows of a kind of account.
@@ -48,29 +49,41 @@ func source[C any, S sources.Source](doc string, section func() config.AccountCo
 
 // place is what a sink may use of the process.
 type place struct {
-	dataDir string
-	stdout  io.Writer
-	log     *slog.Logger
+	dataDir    string
+	checkpoint string // folder of the checkpoint of a sink that does not keep it itself
+	stdout     io.Writer
+	log        *slog.Logger
 }
 
 // sinkKind is what the program knows of a sink.
 type sinkKind struct {
 	config.Sink
-	open func(context.Context, config.Section, place) (sinks.Publisher, error)
+	open openFunc
+	view viewFunc
 	tail tailFunc // nil when the sink cannot be read
 }
 
-type tailFunc func(context.Context, config.Section, place, sinks.TailOptions, func(sinks.Received) error) error
+type (
+	openFunc func(context.Context, config.Section, place, sinks.Options) (sinks.Sink, error)
+	// viewFunc reads the state of a unit and takes nothing over; its error is
+	// fs.ErrNotExist when there is none.
+	viewFunc func(ctx context.Context, section config.Section, at place, unit string) (checkpoint.Reader, error)
+	tailFunc func(context.Context, config.Section, place, sinks.TailOptions, func(sinks.Received) error) error
+)
 
 // sink makes the catalog entry of a sink whose section is a *C.
 func sink[C any](doc string, section func() config.Section,
-	open func(context.Context, C, place) (sinks.Publisher, error),
+	open func(context.Context, C, place, sinks.Options) (sinks.Sink, error),
+	view func(context.Context, C, place, string) (checkpoint.Reader, error),
 	tail func(context.Context, C, place, sinks.TailOptions, func(sinks.Received) error) error,
 ) sinkKind {
 	return sinkKind{
 		Sink: config.Sink{Doc: doc, New: section},
-		open: func(ctx context.Context, section config.Section, at place) (sinks.Publisher, error) {
-			return open(ctx, *any(section).(*C), at)
+		open: func(ctx context.Context, section config.Section, at place, opts sinks.Options) (sinks.Sink, error) {
+			return open(ctx, *any(section).(*C), at, opts)
+		},
+		view: func(ctx context.Context, section config.Section, at place, unit string) (checkpoint.Reader, error) {
+			return view(ctx, *any(section).(*C), at, unit)
 		},
 		tail: func(ctx context.Context, section config.Section, at place, opts sinks.TailOptions, yield func(sinks.Received) error) error {
 			return tail(ctx, *any(section).(*C), at, opts, yield)

@@ -6,16 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	checkpointfile "connector/checkpoint/file"
 	"connector/internal/config"
 	"connector/internal/filelock"
-	"connector/pipeline"
 	"connector/sources"
 )
 
@@ -74,8 +73,7 @@ func (v *view) finding(f finding) error {
 func check(ctx context.Context, cfg *config.Config, show func(finding) error) error {
 	findings := make(chan finding)
 	var group sync.WaitGroup
-	group.Go(func() { findings <- checkSink(ctx, cfg) })
-	group.Go(func() { findings <- checkCheckpoint(cfg) })
+	group.Go(func() { checkSink(ctx, cfg, findings) })
 	for _, a := range openAccounts(cfg) {
 		group.Go(func() { checkAccount(ctx, a, findings) })
 	}
@@ -106,24 +104,40 @@ func opened(subject, detail string, err error) finding {
 	}
 }
 
-func checkSink(ctx context.Context, cfg *config.Config) finding {
+// checkSink opens the sink, and looks at its checkpoint while it is open.
+func checkSink(ctx context.Context, cfg *config.Config, findings chan<- finding) {
 	subject := "sink/" + cfg.Connector.Sink
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	at := place{dataDir: cfg.Connector.DataDir, stdout: io.Discard, log: slog.New(slog.DiscardHandler)}
-	publisher, err := sinkKinds[cfg.Connector.Sink].open(ctx, cfg.Sink, at)
+	log := slog.New(slog.DiscardHandler)
+	sink, err := openSink(ctx, cfg, environment{stdout: io.Discard}, sinkOptions(cfg, log))
 	if err != nil {
-		return opened(subject, "", err)
+		findings <- opened(subject, "", err)
+		if errors.Is(err, filelock.ErrHeld) {
+			findings <- checkCheckpoint(ctx, cfg)
+		}
+		return
 	}
-	return opened(subject, "writable; "+string(publisher.Guarantee()), publisher.Close())
+	state := checkCheckpoint(ctx, cfg)
+	findings <- opened(subject, "writable; "+string(sink.Guarantee()), sink.Close())
+	findings <- state
 }
 
-func checkCheckpoint(cfg *config.Config) finding {
-	store, err := checkpointfile.Open(checkpointDir(cfg), pipeline.Unit)
+// checkCheckpoint takes nothing over.
+func checkCheckpoint(ctx context.Context, cfg *config.Config) finding {
+	state, err := viewState(ctx, cfg, environment{})
+	if errors.Is(err, fs.ErrNotExist) {
+		return finding{Subject: "checkpoint", OK: true, Detail: "none yet: every stream begins at CONNECTOR_START"}
+	}
 	if err != nil {
 		return opened("checkpoint", "", err)
 	}
-	return opened("checkpoint", "writable, in "+checkpointDir(cfg), store.Close())
+	fence, err := readFence(ctx, state)
+	detail := "readable"
+	if fence.Term > 0 {
+		detail += "; owner " + fence.String()
+	}
+	return opened("checkpoint", detail, errors.Join(err, state.Close()))
 }
 
 // openAccount is an account to check.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"text/tabwriter"
@@ -14,9 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"connector/checkpoint"
-	checkpointfile "connector/checkpoint/file"
 	"connector/internal/config"
-	"connector/internal/fault"
 	"connector/pipeline"
 )
 
@@ -78,7 +75,7 @@ func viewCheckpoint(ctx context.Context, env environment, flags spanFlags, show 
 	if err != nil {
 		return err
 	}
-	store, err := checkpointfile.View(checkpointDir(cfg), pipeline.Unit)
+	store, err := viewState(ctx, cfg, env)
 	if err != nil {
 		return missing(cfg, owned(cfg, "checkpoint", err))
 	}
@@ -86,24 +83,15 @@ func viewCheckpoint(ctx context.Context, env environment, flags spanFlags, show 
 	switch {
 	case err != nil:
 	case len(streams) == 0 && env.output != "json":
-		_, err = fmt.Fprintf(env.stdout, "the checkpoint in %s holds no stream yet\n", checkpointDir(cfg))
+		_, err = fmt.Fprintf(env.stdout, "the checkpoint of sink %s holds no stream yet\n", cfg.Connector.Sink)
 	default:
 		err = show(streams)
 	}
 	return errors.Join(err, store.Close())
 }
 
-// missing explains that there is no checkpoint yet.
-func missing(cfg *config.Config, err error) error {
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return fault.Fatal(fmt.Errorf("there is no checkpoint in %s", checkpointDir(cfg)),
-		"nothing was read into this sink yet, or CONNECTOR_DATA_DIR and CONNECTOR_SINK are not those of the connector that did")
-}
-
 // readStreams loads the chosen streams, ordered by name.
-func readStreams(ctx context.Context, store checkpoint.Store, flags spanFlags) ([]stored, error) {
+func readStreams(ctx context.Context, store checkpoint.Reader, flags spanFlags) ([]stored, error) {
 	state, err := checkpoint.Read(ctx, store.Load)
 	if err != nil {
 		return nil, fmt.Errorf("reading checkpoint: %w", err)

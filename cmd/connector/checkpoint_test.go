@@ -109,7 +109,7 @@ func TestCheckpointMistakes(t *testing.T) {
 	}{
 		{"no checkpoint", "list", empty, exitFailed, []string{"there is no checkpoint in", "CONNECTOR_DATA_DIR"}},
 		{"nothing to rewind", "rewind --to 1h", empty, exitFailed, []string{"there is no checkpoint in"}},
-		{"nothing read yet", "list", checked, exitOK, []string{"holds no stream yet"}},
+		{"only checked", "list", checked, exitFailed, []string{"there is no checkpoint in sink nats"}},
 		{"unknown verb", "shwo", read, exitUsage, []string{`unknown verb "shwo"`, "connector checkpoint --help"}},
 		{"unknown stream", "show --stream nope", read, exitUsage, []string{"no such stream", "otp/sms"}},
 		{"all faults", "rewind --to 2100-01-01 --source nope", read, exitUsage, []string{"2 faults", "--to: ", "use one of otp"}},

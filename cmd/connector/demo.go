@@ -128,8 +128,8 @@ const drainTime = time.Minute
 func demoPipeline(ctx context.Context, cfg *config.Config, env environment, p *providers) error {
 	began := time.Now()
 	log := slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	at := place{dataDir: cfg.Connector.DataDir, log: log}
-	sink, err := openSink(ctx, cfg, env, log)
+	at := placeOf(cfg, env, log)
+	sink, err := openSink(ctx, cfg, env, sinkOptions(cfg, log))
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ is skipped and listed: "connector run" publishes what lies after the start of th
 uses the checkpoint, replay refuses to start: stop that one first.
 
 After an interruption, the same command with --id ID of the interrupted one repeats the
-replay: its events have the same ids, and NATS drops repetitions within its duplicate window.
+replay: its events have the same ids and the same replay id, by which consumers tell repetitions.
 Exits with 1 when it was stopped before the end, or met gaps in which rows may be missing.
 
 T is ` + timeForms + `.`,
@@ -98,7 +98,7 @@ func replay(ctx context.Context, env environment, flags replayFlags) error {
 
 // runReplay replays and sums up.
 func runReplay(ctx context.Context, cfg *config.Config, env environment, opts pipeline.Options, what pipeline.Replay) error {
-	sink, err := openSink(ctx, cfg, env, env.log)
+	sink, err := openSink(ctx, cfg, env, sinkOptions(cfg, env.log))
 	if err != nil {
 		return owned(cfg, "replay", err)
 	}

@@ -10,13 +10,15 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"connector/checkpoint"
-	checkpointfile "connector/checkpoint/file"
+	"connector/internal/config"
 	"connector/pipeline"
 	"connector/sources"
 )
@@ -31,6 +33,10 @@ func rewindCommand(env environment) *cobra.Command {
 by the next "connector run". What was published is remembered, so that it publishes only what
 is new; what is given up stays so. It says what it would do, asks, makes a savepoint of the
 present state, and does it. Savepoints are made once an hour; "checkpoint show" lists them.
+
+It takes the checkpoint over. A connector that runs on the same data folder, or holds the same
+file, must be stopped before. One that runs elsewhere and publishes into the same NATS stream or
+Kafka topics is fenced: it stops with an error that names this process, and may be started again.
 
 T is ` + timeForms + `.`,
 		Example: `  connector checkpoint rewind --to 24h
@@ -57,22 +63,51 @@ func rewind(ctx context.Context, env environment, flags spanFlags, yes bool) err
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(checkpointDir(cfg)); err != nil {
-		return missing(cfg, err)
+	plan, err := previewRewind(ctx, cfg, env, opts, flags, to)
+	if err != nil {
+		return err
 	}
-	store, err := checkpointfile.Open(checkpointDir(cfg), pipeline.Unit)
+	if !reopens(plan) {
+		return showRewound(env, plan, "nothing to go back to: nothing was read since the savepoint at or before "+second(to)+", or there is none")
+	}
+	opts.Sink, err = openSink(ctx, cfg, env, sinkOptions(cfg, env.log))
 	if err != nil {
 		return owned(cfg, "checkpoint rewind", err)
 	}
-	streams, err := loadConfigured(ctx, store, opts, flags)
-	if err == nil {
-		err = rewindStreams(ctx, env, store, rewinding{streams, to, now, yes})
+	ok := yes
+	if !yes {
+		if err = showRewound(env, plan, ""); err == nil {
+			ok, err = confirm(ctx, env, "Read this again? A connector that publishes into the same sink is stopped by it.")
+		}
 	}
-	return errors.Join(err, store.Close())
+	if ok && err == nil {
+		err = applyRewind(ctx, env, opts, flags, rewinding{to, now, !yes})
+	}
+	return errors.Join(err, opts.Sink.Close())
+}
+
+// previewRewind says what going back means, and takes nothing over.
+func previewRewind(ctx context.Context, cfg *config.Config, env environment, opts pipeline.Options, flags spanFlags, to time.Time) ([]rewound, error) {
+	state, err := viewState(ctx, cfg, env)
+	if err != nil {
+		return nil, missing(cfg, owned(cfg, "checkpoint rewind", err))
+	}
+	streams, err := loadConfigured(ctx, state, opts, flags)
+	var plan []rewound
+	for i := 0; i < len(streams) && err == nil; i++ {
+		var p rewound
+		p, err = planRewind(ctx, streams[i], to)
+		plan = append(plan, p)
+	}
+	return plan, errors.Join(err, state.Close())
+}
+
+func reopens(plan []rewound) bool {
+	return slices.ContainsFunc(plan, func(p rewound) bool { return len(p.Reopens) > 0 })
 }
 
 // loadConfigured loads the chosen streams that are configured: the others are read by nothing.
-func loadConfigured(ctx context.Context, store checkpoint.Store, opts pipeline.Options, flags spanFlags) ([]stored, error) {
+func loadConfigured(ctx context.Context, store checkpoint.Reader, opts pipeline.Options, flags spanFlags) ([]stored, error) {
 	state, err := checkpoint.Read(ctx, store.Load)
 	if err != nil {
 		return nil, fmt.Errorf("reading checkpoint: %w", err)
@@ -97,9 +132,8 @@ func loadConfigured(ctx context.Context, store checkpoint.Store, opts pipeline.O
 
 // rewinding is what is asked for.
 type rewinding struct {
-	streams []stored
 	to, now time.Time
-	yes     bool
+	shown   bool // whether the plan was shown
 }
 
 // rewound is what going back means for one stream.
@@ -115,46 +149,40 @@ type rewound struct {
 	batch *checkpoint.Batch
 }
 
-func rewindStreams(ctx context.Context, env environment, store checkpoint.Store, r rewinding) error {
-	plan := make([]rewound, 0, len(r.streams))
-	changes := false
-	for _, s := range r.streams {
-		p, err := planRewind(ctx, s, r.to)
+// applyRewind takes the checkpoint over and goes back in it.
+func applyRewind(ctx context.Context, env environment, opts pipeline.Options, flags spanFlags, r rewinding) error {
+	var mu sync.Mutex
+	var done []rewound
+	opts.Metrics = pipeline.NewMetrics(prometheus.NewRegistry())
+	err := pipeline.New(opts).Change(ctx, func(ctx context.Context, a pipeline.Account, s sources.Stream, l *checkpoint.Ledger) (*checkpoint.Batch, error) {
+		if !flags.chooses(a.Name, s.Name) {
+			return nil, nil
+		}
+		p, err := planRewind(ctx, stored{a.Name, s.Name, s.Filters, l}, r.to)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		changes = changes || len(p.Reopens) > 0
-		plan = append(plan, p)
-	}
-	if !changes {
-		return showRewound(env, plan, "nothing to go back to: nothing was read since the savepoint at or before "+second(r.to)+", or there is none")
-	}
-	if !r.yes {
-		if err := showRewound(env, plan, ""); err != nil {
-			return err
+		p.Done = len(p.Reopens) > 0
+		mu.Lock()
+		done = append(done, p)
+		mu.Unlock()
+		if !p.Done {
+			return nil, nil
 		}
-		if ok, err := confirm(ctx, env, "Read this again?"); err != nil || !ok {
-			return err
-		}
+		p.batch.Save(unused(r.now, p.saved))
+		return p.batch, nil
+	})
+	if err == nil {
+		err = ctx.Err()
 	}
-	var entries []checkpoint.Entry
-	for i := range plan {
-		if p := &plan[i]; len(p.Reopens) > 0 {
-			p.batch.Save(unused(r.now, p.saved))
-			changed, err := p.batch.Entries(ctx)
-			if err != nil {
-				return err
-			}
-			entries, p.Done = append(entries, changed...), true
-		}
+	if err != nil {
+		return fmt.Errorf("going back: %w", err)
 	}
-	if err := store.Save(ctx, entries); err != nil {
-		return err
+	slices.SortFunc(done, func(a, b rewound) int { return strings.Compare(a.name, b.name) })
+	if r.shown && env.output != "json" {
+		done = nil
 	}
-	if !r.yes && env.output != "json" {
-		plan = nil // it was shown
-	}
-	return showRewound(env, plan, "done; \"connector run\" reads it again and publishes what is new")
+	return showRewound(env, done, "done; \"connector run\" reads it again and publishes what is new")
 }
 
 // planRewind stages going back to the latest savepoint at or before a time.

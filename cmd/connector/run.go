@@ -5,18 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
-	"connector/checkpoint"
-	checkpointfile "connector/checkpoint/file"
 	"connector/internal/budget"
 	"connector/internal/config"
 	"connector/pipeline"
-	"connector/sinks"
 	"connector/sources"
 	"connector/sources/httpx"
 )
@@ -74,7 +70,7 @@ func servePipeline(ctx context.Context, cfg *config.Config, env environment, opt
 	if err != nil {
 		return err
 	}
-	sink, err := openSink(ctx, cfg, env, env.log)
+	sink, err := openSink(ctx, cfg, env, sinkOptions(cfg, env.log))
 	if err != nil {
 		return errors.Join(err, endpoints.Close())
 	}
@@ -86,24 +82,6 @@ func servePipeline(ctx context.Context, cfg *config.Config, env environment, opt
 	err = p.Run(ctx)
 	env.log.Info("stopped", "streams", len(p.Streams()))
 	return errors.Join(err, sink.Close(), endpoints.Close())
-}
-
-// openSink opens the configured sink with its checkpoint in the data directory.
-func openSink(ctx context.Context, cfg *config.Config, env environment, log *slog.Logger) (sinks.Sink, error) {
-	at := place{dataDir: cfg.Connector.DataDir, stdout: env.stdout, log: log}
-	publisher, err := sinkKinds[cfg.Connector.Sink].open(ctx, cfg.Sink, at)
-	if err != nil {
-		return nil, fmt.Errorf("sink %s: %w", cfg.Connector.Sink, err)
-	}
-	return sinks.Pair(publisher, func(_ context.Context, unit string) (checkpoint.Store, error) {
-		return checkpointfile.Open(checkpointDir(cfg), unit)
-	}), nil
-}
-
-// checkpointDir is the folder of the checkpoint: one per sink, because what
-// one sink holds says nothing of another.
-func checkpointDir(cfg *config.Config) string {
-	return filepath.Join(cfg.Connector.DataDir, "checkpoint", cfg.Connector.Sink)
 }
 
 // pipelineOptions opens the sources.

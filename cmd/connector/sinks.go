@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 
+	"connector/checkpoint"
+	checkpointfile "connector/checkpoint/file"
 	"connector/internal/config"
 	"connector/sinks"
 	"connector/sinks/file"
@@ -11,29 +14,60 @@ import (
 	"connector/sinks/nats"
 )
 
-func openNATS(ctx context.Context, c nats.Config, at place) (sinks.Publisher, error) {
+func openNATS(ctx context.Context, c nats.Config, at place, opts sinks.Options) (sinks.Sink, error) {
 	if !c.URL.Embedded() {
-		return nats.NewPublisher(ctx, c, c.URL.String(), at.log)
+		return nats.NewSink(ctx, c, c.URL.String(), opts)
 	}
 	server, err := nats.StartEmbedded(at.dataDir, at.log)
 	if err != nil {
 		return nil, err
 	}
 	at.log.Info("embedded NATS server started", "url", server.URL(), "data", at.dataDir)
-	p, err := nats.NewPublisher(ctx, c, server.URL(), at.log)
+	s, err := nats.NewSink(ctx, c, server.URL(), opts)
 	if err != nil {
 		return nil, errors.Join(err, server.Close())
 	}
-	return embeddedPublisher{p, server}, nil
+	return embeddedSink{s, server}, nil
 }
 
-// embeddedPublisher closes its server after itself.
-type embeddedPublisher struct {
-	*nats.Publisher
+// embeddedSink closes its server after itself.
+type embeddedSink struct {
+	sinks.Sink
 	server *nats.Embedded
 }
 
-func (p embeddedPublisher) Close() error { return errors.Join(p.Publisher.Close(), p.server.Close()) }
+func (s embeddedSink) Close() error { return errors.Join(s.Sink.Close(), s.server.Close()) }
+
+// viewNATS asks the embedded server of a connector that runs, or starts one
+// for as long as it takes.
+func viewNATS(ctx context.Context, c nats.Config, at place, unit string) (checkpoint.Reader, error) {
+	if !c.URL.Embedded() {
+		return nats.View(ctx, c, c.URL.String(), unit)
+	}
+	if url, err := nats.FindEmbedded(at.dataDir); err == nil {
+		return nats.View(ctx, c, url, unit)
+	}
+	if _, err := os.Stat(nats.EmbeddedDir(at.dataDir)); err != nil {
+		return nil, err
+	}
+	server, err := nats.StartEmbedded(at.dataDir, at.log)
+	if err != nil {
+		return nil, err
+	}
+	r, err := nats.View(ctx, c, server.URL(), unit)
+	if err != nil {
+		return nil, errors.Join(err, server.Close())
+	}
+	return embeddedReader{r, server}, nil
+}
+
+// embeddedReader closes its server after itself.
+type embeddedReader struct {
+	checkpoint.Reader
+	server *nats.Embedded
+}
+
+func (r embeddedReader) Close() error { return errors.Join(r.Reader.Close(), r.server.Close()) }
 
 func tailNATS(ctx context.Context, c nats.Config, at place, opts sinks.TailOptions, yield func(sinks.Received) error) error {
 	url := c.URL.String()
@@ -46,22 +80,42 @@ func tailNATS(ctx context.Context, c nats.Config, at place, opts sinks.TailOptio
 	return nats.Tail(ctx, c, url, opts, yield)
 }
 
-func openKafka(ctx context.Context, c kafka.Config, at place) (sinks.Publisher, error) {
-	return kafka.NewPublisher(ctx, c, at.log)
+func openKafka(ctx context.Context, c kafka.Config, _ place, opts sinks.Options) (sinks.Sink, error) {
+	p, err := kafka.NewPublisher(ctx, c, opts.Log)
+	if err != nil {
+		return nil, err
+	}
+	return sinks.Pair(p, opts.Store), nil
+}
+
+func viewKafka(_ context.Context, _ kafka.Config, at place, unit string) (checkpoint.Reader, error) {
+	return checkpointfile.View(at.checkpoint, unit)
 }
 
 func tailKafka(ctx context.Context, c kafka.Config, _ place, opts sinks.TailOptions, yield func(sinks.Received) error) error {
 	return kafka.Tail(ctx, c, opts, yield)
 }
 
-func openFile(_ context.Context, c file.Config, at place) (sinks.Publisher, error) {
-	return file.NewPublisher(c, at.log)
+func openFile(_ context.Context, c file.Config, _ place, opts sinks.Options) (sinks.Sink, error) {
+	p, err := file.NewPublisher(c, opts.Log)
+	if err != nil {
+		return nil, err
+	}
+	return sinks.Pair(p, opts.Store), nil
+}
+
+func viewFile(_ context.Context, _ file.Config, at place, unit string) (checkpoint.Reader, error) {
+	return checkpointfile.View(at.checkpoint, unit)
 }
 
 func tailFile(ctx context.Context, c file.Config, _ place, opts sinks.TailOptions, yield func(sinks.Received) error) error {
 	return file.Tail(ctx, c, opts, yield)
 }
 
-func openStdout(_ context.Context, _ config.Section, at place) (sinks.Publisher, error) {
-	return file.NewWriterPublisher(at.stdout), nil
+func openStdout(_ context.Context, _ config.Section, at place, opts sinks.Options) (sinks.Sink, error) {
+	return sinks.Pair(file.NewWriterPublisher(at.stdout), opts.Store), nil
+}
+
+func viewStdout(_ context.Context, _ config.Section, at place, unit string) (checkpoint.Reader, error) {
+	return checkpointfile.View(at.checkpoint, unit)
 }

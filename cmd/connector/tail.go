@@ -48,8 +48,7 @@ func tail(ctx context.Context, cfg *config.Config, env environment, opts sinks.T
 	if output == "json" {
 		show = func(r sinks.Received) error { return asJSON(env.stdout, r) }
 	}
-	at := place{dataDir: cfg.Connector.DataDir, log: slog.New(slog.DiscardHandler)}
-	err := read(ctx, cfg.Sink, at, opts, show)
+	err := read(ctx, cfg.Sink, placeOf(cfg, env, slog.New(slog.DiscardHandler)), opts, show)
 	if err != nil && ctx.Err() == nil { // Ctrl-C is how it ends
 		return fmt.Errorf("reading sink %s: %w", cfg.Connector.Sink, err)
 	}

@@ -50,12 +50,16 @@ type Embedded struct {
 	url    string
 }
 
+// EmbeddedDir returns the folder of the embedded server's data, and of its
+// lock and address while it runs.
+func EmbeddedDir(dataDir string) string { return filepath.Join(dataDir, embeddedDir) }
+
 // StartEmbedded starts a JetStream server that keeps its data in
 // <dataDir>/nats and syncs every message to disk before it acknowledges it.
 // It listens on 127.0.0.1:4222 or the next free port, without authentication.
 // It refuses a folder that another process holds.
 func StartEmbedded(dataDir string, log *slog.Logger) (*Embedded, error) {
-	dir := filepath.Join(dataDir, embeddedDir)
+	dir := EmbeddedDir(dataDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fault.Fatal(fmt.Errorf("creating folder of the embedded NATS server: %w", err), "make CONNECTOR_DATA_DIR writable")
 	}
@@ -161,7 +165,7 @@ func (e *Embedded) announce() error {
 // FindEmbedded returns the URL of the embedded server that another process
 // runs on the data folder.
 func FindEmbedded(dataDir string) (string, error) {
-	dir := filepath.Join(dataDir, embeddedDir)
+	dir := EmbeddedDir(dataDir)
 	content, err := os.ReadFile(filepath.Join(dir, urlName))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
