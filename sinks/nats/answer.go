@@ -17,7 +17,12 @@ const (
 	codeOtherStream    jetstream.ErrorCode = 10060
 	codeSealed         jetstream.ErrorCode = 10109
 	codeStoreFailed    jetstream.ErrorCode = 10077
+	codeDeleteFailed   jetstream.ErrorCode = 10057
 )
+
+// embeddedFullRemedy is for an embedded server that could not write: it stores
+// nothing more until it is started again.
+const embeddedFullRemedy = "free space under CONNECTOR_DATA_DIR and restart"
 
 // isTooLarge reports whether the server refuses a message for its size: its
 // limits may have become smaller since they were read.
@@ -77,7 +82,7 @@ func (c *client) missing(ctx context.Context, cause error) error {
 	case c.cfg.URL.Embedded() && errors.Is(err, context.DeadlineExceeded):
 		// It listens only after it loaded its streams; then only a failed
 		// write turns JetStream off.
-		return fault.Fatal(fmt.Errorf("the embedded NATS server stopped storing: %w", cause), "free space under CONNECTOR_DATA_DIR and restart")
+		return fault.Fatal(fmt.Errorf("the embedded NATS server stopped storing: %w", cause), embeddedFullRemedy)
 	case err != nil:
 		return fmt.Errorf("%w (asking for the stream: %w)", cause, err)
 	}

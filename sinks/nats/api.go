@@ -8,6 +8,8 @@ import (
 
 	natsio "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"connector/internal/fault"
 )
 
 // Headers of an atomic batch (ADR-50 of NATS).
@@ -122,10 +124,19 @@ func (c *client) last(ctx context.Context, filter string) (*stored, error) {
 
 // remove deletes one message.
 func (c *client) remove(ctx context.Context, seq uint64) error {
-	if _, err := c.api(ctx, opDelete, deleteRequest{Seq: seq, NoErase: true}); err != nil {
-		return fmt.Errorf("deleting message %d of NATS stream %s: %w", seq, c.cfg.Stream, err)
+	_, err := c.api(ctx, opDelete, deleteRequest{Seq: seq, NoErase: true})
+	if err == nil {
+		return nil
 	}
-	return nil
+	what := fmt.Errorf("deleting message %d of NATS stream %s: %w", seq, c.cfg.Stream, err)
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	switch {
+	case !ok || api.ErrorCode != codeDeleteFailed:
+		return what
+	case c.cfg.URL.Embedded():
+		return fault.Fatal(what, embeddedFullRemedy)
+	}
+	return fmt.Errorf("%w; when its disk is full, free space and restart the NATS server", what)
 }
 
 // purge deletes the messages of a subject before seq, all for 0.

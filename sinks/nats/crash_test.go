@@ -9,9 +9,12 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +24,17 @@ import (
 // serveEnv makes the test binary an embedded server on the folder it names.
 const serveEnv = "CONNECTOR_TEST_SERVE"
 
+// limitEnv bounds the files of that server, in bytes: a full disk.
+const limitEnv = "CONNECTOR_TEST_FILE_SIZE"
+
 func serve(dir string) {
+	if n, err := strconv.ParseUint(os.Getenv(limitEnv), 10, 64); err == nil {
+		signal.Ignore(syscall.SIGXFSZ)
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	e, err := StartEmbedded(dir, quiet())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -37,10 +50,10 @@ type child struct {
 	url string
 }
 
-func startChild(t testing.TB, dir string) *child {
+func startChild(t testing.TB, dir string, env ...string) *child {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), serveEnv+"="+dir)
+	cmd.Env = append(append(os.Environ(), serveEnv+"="+dir), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

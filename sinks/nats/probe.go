@@ -2,7 +2,6 @@ package nats
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -86,5 +85,5 @@ func (c *client) refuseStored(ctx context.Context, lacks []lack) error {
 	if err != nil || m == nil {
 		return err
 	}
-	return errors.Join(lacksError(c.cfg.Stream, append([]lack{{"it holds a checkpoint, which would be ignored", "undo what was changed"}}, lacks...)))
+	return lacksError(c.cfg.Stream, append([]lack{{"it holds a checkpoint, which would be ignored", "undo what was changed"}}, lacks...))
 }

@@ -22,7 +22,7 @@ import (
 const (
 	maxMessages = 1000             // of one Publish, and most in flight
 	maxInFlight = 16 << 20         // bytes
-	ackWait     = 10 * time.Second // for the server's answer to one message or batch
+	ackWait     = 10 * time.Second // for the server's answer to one message
 )
 
 var _ sinks.Publisher = (*Publisher)(nil)

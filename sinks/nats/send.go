@@ -15,6 +15,10 @@ import (
 	"connector/schema"
 )
 
+// batchWait is how long a batch may stay without an answer before the stream is
+// asked. A server whose storage ran out does not answer.
+const batchWait = 5 * time.Second
+
 // attempt sends b once, under a new id, and waits for the answer: the sequence
 // of its last message. After an error it may be stored nevertheless when its id
 // is among s.attempts.
@@ -108,7 +112,7 @@ func (a *answers) forget() {
 
 // wait waits for the answer to a batch of size messages.
 func (a *answers) wait(ctx context.Context, id string, size int) (uint64, error) {
-	timer := time.NewTimer(ackWait)
+	timer := time.NewTimer(batchWait)
 	defer timer.Stop()
 	for {
 		select {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -63,24 +62,34 @@ func (s *session) settle(ctx context.Context, retry *retries, cause error) (uint
 		return 0, nil
 	}
 	for {
-		fence, err := s.last(ctx, s.at.subject(checkpoint.FenceKey))
-		if err == nil {
-			var seq uint64
-			if seq, err = s.judge(fence); err != nil || seq > 0 {
-				return seq, err
-			}
-			if err = s.repair(ctx, s.expect); err == nil {
-				return 0, nil
-			}
-		} else if explained := s.explain(ctx, err); fault.IsFatal(explained) && ctx.Err() == nil {
+		seq, err := s.ask(ctx)
+		if err == nil || s.unknown != nil {
+			return seq, err
+		}
+		if _, ok := errors.AsType[*otherOwner](err); ok {
+			return 0, err
+		}
+		if explained := s.explain(ctx, err); fault.IsFatal(explained) && ctx.Err() == nil {
 			s.unknown = explained
-			return 0, s.unknown
+			return 0, explained
 		}
 		if err := retry.pause(ctx, errors.Join(cause, err), "NATS did not say whether a commit is stored; asking again"); err != nil {
 			s.unknown = err
 			return 0, err
 		}
 	}
+}
+
+// ask reads the fence and deletes what a torn batch left behind it.
+func (s *session) ask(ctx context.Context) (uint64, error) {
+	fence, err := s.last(ctx, s.at.subject(checkpoint.FenceKey))
+	if err != nil {
+		return 0, err
+	}
+	if seq, err := s.judge(fence); err != nil || seq > 0 {
+		return seq, err
+	}
+	return 0, s.repair(ctx, s.expect)
 }
 
 // judge says what the durable fence means for the commit under way.
@@ -199,11 +208,11 @@ func (c *client) repair(ctx context.Context, fence uint64) error {
 	return nil
 }
 
-// tornTail returns the last message of the stream when it lies behind the
-// fence and belongs to a batch of ours without an end; else nil.
+// tornTail returns the last of our messages when it lies behind the fence and
+// belongs to a batch without an end; else nil.
 func (c *client) tornTail(ctx context.Context, fence uint64) (*stored, error) {
-	m, err := c.last(ctx, ">")
-	if err != nil || m == nil || m.seq <= fence || !m.torn() || !strings.HasPrefix(m.subject, c.cfg.SubjectPrefix+".") {
+	m, err := c.last(ctx, c.cfg.SubjectPrefix+".>")
+	if err != nil || m == nil || m.seq <= fence || !m.torn() {
 		return nil, err
 	}
 	return m, nil
