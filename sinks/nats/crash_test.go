@@ -87,6 +87,7 @@ type proxy struct {
 	backend string
 	conns   map[net.Conn]bool
 	deaf    bool // swallow what the server answers
+	delay   time.Duration
 }
 
 func startProxy(t testing.TB, backend string) *proxy {
@@ -111,6 +112,13 @@ func (p *proxy) set(backend string, deaf bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.backend, p.deaf = backend, deaf
+}
+
+// slow makes each piece of what is sent wait.
+func (p *proxy) slow(delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = delay
 }
 
 // cut breaks all connections, in the middle of whatever they carry.
@@ -164,8 +172,9 @@ func (p *proxy) pipe(to, from net.Conn, answers bool) {
 			return
 		}
 		p.mu.Lock()
-		deaf := p.deaf
+		deaf, delay := p.deaf, p.delay
 		p.mu.Unlock()
+		time.Sleep(delay)
 		if answers && deaf {
 			continue
 		}

@@ -97,8 +97,8 @@ func (c *client) nextLive(ctx context.Context, at place, last uint64, messages j
 	}
 }
 
-// sweep deletes superseded state messages that an earlier owner left behind.
-func (s *session) sweep(ctx context.Context) error {
+// subjects counts the messages of each subject of the unit's state.
+func (s *session) subjects(ctx context.Context) (map[string]uint64, error) {
 	var subjects map[string]uint64
 	err := s.guard(ctx, func(ctx context.Context) error {
 		stream, err := s.js.Stream(ctx, s.cfg.Stream)
@@ -112,7 +112,16 @@ func (s *session) sweep(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("listing the checkpoint in NATS stream %s: %w", s.cfg.Stream, err)
+		return nil, fmt.Errorf("listing the checkpoint in NATS stream %s: %w", s.cfg.Stream, err)
+	}
+	return subjects, nil
+}
+
+// sweep deletes superseded state messages that an earlier owner left behind.
+func (s *session) sweep(ctx context.Context) error {
+	subjects, err := s.subjects(ctx)
+	if err != nil {
+		return err
 	}
 	for subject, n := range subjects {
 		if n < 2 {
