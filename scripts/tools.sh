@@ -19,6 +19,11 @@ for pin in $pins; do
 	name=${name%/v[0-9]}
 	[ -x "$GOBIN/${name##*/}" ] || go install "$pin" >&2
 done
+# A NATS server before 2.12, which has no atomic batches.
+older=v2.11.17
+[ -x "$cache/nats-server-$older/nats-server" ] || GOBIN=$cache/nats-server-$older go install "github.com/nats-io/nats-server/v2@$older" >&2
+mkdir -p "$GOBIN"
+ln -sf "$cache/nats-server-$older/nats-server" "$GOBIN/nats-server-2.11"
 # nats has a module of its own: it fixes the versions of everything nats is built from.
 [ -x "$GOBIN/nats" ] || (cd "$here/nats-cli" && go install tool >&2)
 
