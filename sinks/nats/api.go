@@ -24,7 +24,15 @@ type stored struct {
 	subject string
 	seq     uint64
 	header  natsio.Header
-	data    []byte
+	data    []byte // never nil
+}
+
+// content returns the data of a message, of which nats.go makes nil when it is empty.
+func content(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
 }
 
 // batch returns the id of the atomic batch the message came with, or "".
@@ -113,7 +121,7 @@ func (c *client) last(ctx context.Context, filter string) (*stored, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the last message of %s in NATS stream %s: %w", filter, c.cfg.Stream, err)
 	}
-	m := &stored{subject: r.Message.Subject, seq: r.Message.Seq, header: natsio.Header{}, data: r.Message.Data}
+	m := &stored{subject: r.Message.Subject, seq: r.Message.Seq, header: natsio.Header{}, data: content(r.Message.Data)}
 	if len(r.Message.Header) > 0 {
 		if m.header, err = natsio.DecodeHeadersMsg(r.Message.Header); err != nil {
 			return nil, fmt.Errorf("reading the last message of %s in NATS stream %s: %w", filter, c.cfg.Stream, err)

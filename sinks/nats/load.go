@@ -82,7 +82,7 @@ func (c *client) nextLive(ctx context.Context, at place, last uint64, messages j
 			if err != nil {
 				return nil, err
 			}
-			return &stored{subject: msg.Subject(), seq: meta.Sequence.Stream, header: msg.Headers(), data: msg.Data()}, nil
+			return &stored{subject: msg.Subject(), seq: meta.Sequence.Stream, header: msg.Headers(), data: content(msg.Data())}, nil
 		}
 		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return nil, err

@@ -37,8 +37,10 @@ type session struct {
 	// are those of commits that the caller changed meanwhile.
 	attempts, older map[string]bool
 	superseded      map[string]uint64 // by subject: the first sequence to keep
-	unknown         error             // set once a commit was left in doubt
+	unknown         error             // set once a commit was left in doubt, or the session closed
 }
+
+var errClosed = errors.New("the session is closed")
 
 // Limits implements [sinks.Session].
 func (s *session) Limits() sinks.Limits {
@@ -134,6 +136,7 @@ func (s *session) purgeSuperseded() {
 // Close implements [sinks.Session].
 func (s *session) Close() error {
 	s.purgeSuperseded()
+	s.unknown = errClosed
 	return s.answers.close()
 }
 
