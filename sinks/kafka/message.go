@@ -21,6 +21,7 @@ const (
 type encoder struct {
 	batch   batchEncoder
 	headers []header
+	listed  []schema.Attribute
 	names   map[string]string // header by attribute
 }
 
@@ -46,7 +47,8 @@ func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 	for ; n < len(items); n++ {
 		m := items[n].message
 		e.headers = e.headers[:0]
-		for _, a := range m.Attributes() {
+		e.listed = m.AppendAttributes(e.listed[:0])
+		for _, a := range e.listed {
 			e.headers = append(e.headers, header{e.name(a.Name), a.Value})
 		}
 		r.key, r.value, r.headers = items[n].key, m.Body, e.headers

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +55,8 @@ type Publisher struct {
 	limits     sinks.Limits
 	closed     atomic.Bool
 
-	mu sync.Mutex
+	mu     sync.Mutex
+	stored [][]item // by the call under way
 	// settled counts, by message id, what calls of Publish stored that
 	// failed as a whole: the next call skips it.
 	settled map[string]int
@@ -134,28 +136,31 @@ func (p *Publisher) Publish(ctx context.Context, events, dead []schema.Message) 
 	if p.closed.Load() {
 		return errors.New("the Kafka publisher is closed")
 	}
-	if err := p.each(ctx, p.doubtful(), p.settle); err != nil {
+	if err := p.each(ctx, p.doubtful(), p.resend); err != nil {
+		p.settle()
 		return fmt.Errorf("settling what Kafka did not answer for: %w", err)
 	}
+	p.settle()
 	if len(events)+len(dead) == 0 {
 		return nil
 	}
 	if err := p.each(ctx, p.route(events, dead), p.publish); err != nil {
+		p.settle()
 		return err
 	}
-	clear(p.settled)
+	p.forget()
 	return nil
 }
 
-// settle sends the batch in doubt again.
-func (p *Publisher) settle(ctx context.Context, part *partition, _ []item) error {
+// resend sends the batch in doubt again.
+func (p *Publisher) resend(ctx context.Context, part *partition, _ []item) error {
 	b := part.doubt
 	err := p.producer.send(ctx, part, b)
 	if errors.Is(err, errRefused) { // not stored: the caller brings its messages again
 		return nil
 	}
 	if err == nil {
-		p.stored(b.items)
+		p.note(b.items)
 	}
 	return err
 }
@@ -181,7 +186,7 @@ func (p *Publisher) publish(ctx context.Context, part *partition, items []item) 
 		n := len(b.items)
 		switch err := p.send(ctx, part, e, b); {
 		case err == nil:
-			p.stored(b.items)
+			p.note(b.items)
 		case !errors.Is(err, errRefused):
 			return err
 		case n > 1:
@@ -203,14 +208,20 @@ func (p *Publisher) publish(ctx context.Context, part *partition, items []item) 
 // withinLimit sorts out the messages that exceed [sinks.Limits]: a topic may
 // accept one all the same when it compresses well, but not reliably.
 func (p *Publisher) withinLimit(items []item) (fit []item, rejected []sinks.Rejection) {
+	fit = items
 	for i := range items {
 		it := &items[i]
-		if size := it.message.Size(); size > p.limits.MaxMessageBytes {
+		size := it.message.Size()
+		switch {
+		case size > p.limits.MaxMessageBytes:
+			if len(rejected) == 0 {
+				fit = slices.Clone(items[:i])
+			}
 			rejected = append(rejected, it.reject(fault.Reject("too_large", fmt.Errorf("record %.100q: message has %d bytes, more than the topic's max.message.bytes allows (%d)",
 				it.message.RecordID, size, p.limits.MaxMessageBytes))))
-			continue
+		case len(rejected) > 0:
+			fit = append(fit, *it)
 		}
-		fit = append(fit, *it)
 	}
 	return fit, rejected
 }
@@ -224,11 +235,25 @@ func (p *Publisher) send(ctx context.Context, part *partition, e *encoder, b *ba
 	return err
 }
 
-// stored remembers items until a call of Publish succeeds as a whole.
-func (p *Publisher) stored(items []item) {
+// note remembers what the call under way stored.
+func (p *Publisher) note(items []item) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i := range items {
-		p.settled[items[i].id]++
+	p.stored = append(p.stored, items)
+}
+
+// settle counts what was stored by a call that failed, or before it.
+func (p *Publisher) settle() {
+	for _, items := range p.stored {
+		for i := range items {
+			p.settled[items[i].id]++
+		}
 	}
+	p.stored = nil
+}
+
+// forget begins anew: no later call brings the messages again.
+func (p *Publisher) forget() {
+	p.stored = nil
+	clear(p.settled)
 }

@@ -31,19 +31,28 @@ func (p *Publisher) route(events, dead []schema.Message) map[*partition][]item {
 	skipped := make(map[string]int)
 	add := func(messages []schema.Message, topic string, dead bool) {
 		partitions := p.partitions[topic]
+		shares := make([][]item, len(partitions))
 		numbers := make([]int, len(partitions))
 		for i := range numbers {
 			numbers[i] = i
 		}
 		for i := range messages {
 			m := &messages[i]
-			if skipped[m.ID] < p.settled[m.ID] {
+			if len(p.settled) > 0 && skipped[m.ID] < p.settled[m.ID] {
 				skipped[m.ID]++
 				continue
 			}
 			key := []byte(m.Key())
-			part := partitions[kafkago.Murmur2Balancer{}.Balance(kafkago.Message{Key: key}, numbers...)]
-			work[part] = append(work[part], item{message: m, id: m.ID, key: key, dead: dead, index: i})
+			n := kafkago.Murmur2Balancer{}.Balance(kafkago.Message{Key: key}, numbers...)
+			if shares[n] == nil {
+				shares[n] = make([]item, 0, len(messages)/len(partitions)*5/4+1)
+			}
+			shares[n] = append(shares[n], item{message: m, id: m.ID, key: key, dead: dead, index: i})
+		}
+		for n, share := range shares {
+			if len(share) > 0 {
+				work[partitions[n]] = share
+			}
 		}
 	}
 	add(events, p.topic, false)
