@@ -13,6 +13,9 @@ type Config struct {
 	Brokers           config.HostPorts  `split_words:"true" desc:"Required. Brokers to find the cluster by."`
 	Topic             string            `split_words:"true" default:"delivery.events" desc:"Topic of the events."`
 	DeadletterTopic   string            `split_words:"true" default:"delivery.deadletters" desc:"Topic of rows that can never become an event."`
+	CheckpointTopic   string            `split_words:"true" default:"delivery.checkpoints" desc:"Compacted topic of the checkpoint. Another connector needs another one."`
+	Delivery          Delivery          `split_words:"true" default:"idempotent" desc:"idempotent: what a crash left published but not in the checkpoint is read back at start. transactional: events and checkpoint are one transaction, for consumers with isolation.level=read_committed."`
+	TransactionalID   string            `split_words:"true" default:"connector" desc:"Prefix of the transactional ids, in transactional delivery: <prefix>-<unit>."`
 	Compression       Compression       `split_words:"true" default:"lz4" desc:"How batches are compressed."`
 	SASLMechanism     SASLMechanism     `split_words:"true" desc:"How to log in; unset for no login."`
 	SASLUsername      string            `split_words:"true" desc:"User to log in as."`
@@ -47,6 +50,10 @@ func (c *Config) Validate(v *config.Faults) {
 	v.Check(validTopic(c.Topic), "TOPIC", topicRule)
 	v.Check(validTopic(c.DeadletterTopic), "DEADLETTER_TOPIC", topicRule)
 	v.Check(c.Topic != c.DeadletterTopic, "DEADLETTER_TOPIC", "must differ from %s", "TOPIC")
+	v.Check(validTopic(c.CheckpointTopic), "CHECKPOINT_TOPIC", topicRule)
+	v.Check(c.CheckpointTopic != c.Topic, "CHECKPOINT_TOPIC", "must differ from %s", "TOPIC")
+	v.Check(c.CheckpointTopic != c.DeadletterTopic, "CHECKPOINT_TOPIC", "must differ from %s", "DEADLETTER_TOPIC")
+	v.Check(validTopic(c.TransactionalID), "TRANSACTIONAL_ID", topicRule)
 	v.Check(c.Partitions >= 0 && c.Partitions <= math.MaxInt32, "PARTITIONS", "must not be negative")
 	v.Check(c.ReplicationFactor >= 0 && c.ReplicationFactor <= math.MaxInt16, "REPLICATION_FACTOR", "use a number from 0 to 32767")
 	c.validateSASL(v)
@@ -73,6 +80,21 @@ func (c *Config) validateTLS(v *config.Faults) {
 	v.CheckReadable("TLS_CERT", c.TLSCert)
 	v.CheckReadable("TLS_KEY", c.TLSKey)
 }
+
+// Delivery is a way to publish events and save the checkpoint.
+type Delivery string
+
+// The ways to deliver.
+const (
+	Idempotent    Delivery = "idempotent"
+	Transactional Delivery = "transactional"
+)
+
+// Choices are the values of the type.
+func (Delivery) Choices() []string { return []string{string(Idempotent), string(Transactional)} }
+
+// Decode reads one of Choices.
+func (d *Delivery) Decode(value string) error { return config.OneOf(d, value, d.Choices()) }
 
 // Compression is a codec of record batches.
 type Compression string

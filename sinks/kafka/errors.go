@@ -127,11 +127,11 @@ func topicRemedy(code kafkago.Error, topic string) string {
 	case kafkago.TopicAuthorizationFailed:
 		return fmt.Sprintf("grant the user of KAFKA_SASL_USERNAME the operations DESCRIBE and WRITE on topic %s", topic)
 	case kafkago.ClusterAuthorizationFailed:
-		return "grant the user of KAFKA_SASL_USERNAME the operation WRITE on KAFKA_TOPIC and KAFKA_DEADLETTER_TOPIC, and before Kafka 3.0 also IDEMPOTENT_WRITE on the cluster"
+		return "grant the user of KAFKA_SASL_USERNAME the operation WRITE on KAFKA_TOPIC, KAFKA_DEADLETTER_TOPIC and KAFKA_CHECKPOINT_TOPIC, and before Kafka 3.0 also IDEMPOTENT_WRITE on the cluster"
 	case kafkago.UnsupportedCompressionType:
 		return "set KAFKA_COMPRESSION to a codec the cluster supports"
 	case kafkago.InvalidTopic:
-		return "check KAFKA_TOPIC and KAFKA_DEADLETTER_TOPIC"
+		return "check KAFKA_TOPIC, KAFKA_DEADLETTER_TOPIC and KAFKA_CHECKPOINT_TOPIC"
 	case kafkago.UnsupportedVersion, kafkago.UnsupportedForMessageFormat:
 		return "use Kafka 2.1 or newer"
 	default:

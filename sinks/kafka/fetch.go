@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"slices"
 	"time"
@@ -14,32 +15,50 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/fetch"
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
+
+	"connector/internal/fault"
 )
 
 const (
-	fetchWait     = 500 * time.Millisecond
-	readCommitted = 1
-	abortMarker   = 0 // type of a control record
+	fetchWait   = 500 * time.Millisecond
+	abortMarker = 0 // type of a control record
 )
+
+// Isolation levels of reading.
+const (
+	readUncommitted int8 = iota // up to the end, open and aborted transactions included
+	readCommitted               // up to the last stable offset, without aborted transactions
+)
+
+// view is how a partition is read.
+type view struct {
+	topic     string
+	partition int32
+	isolation int8
+	// alone asks for one batch at a time, instead of as many as an answer takes.
+	alone bool
+}
+
+func (v view) String() string { return fmt.Sprintf("%s[%d]", v.topic, v.partition) }
 
 // bound is an end of a partition, as ListOffsets names it.
 type bound int64
 
 const (
 	first bound = -2
-	// last is the last stable offset: where the first open transaction
-	// begins, or the end.
+	// last is the end or, when only what is committed is read, the last
+	// stable offset: where the first open transaction begins.
 	last bound = -1
 )
 
 // offset returns the offset of a bound.
-func (c *client) offset(ctx context.Context, topic string, partition int32, b bound) (int64, error) {
+func (c *client) offset(ctx context.Context, v view, b bound) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	m, err := c.roundTrip(ctx, &listoffsets.Request{
-		ReplicaID: -1, IsolationLevel: readCommitted,
-		Topics: []listoffsets.RequestTopic{{Topic: topic, Partitions: []listoffsets.RequestPartition{{
-			Partition: partition, CurrentLeaderEpoch: -1, Timestamp: int64(b),
+		ReplicaID: -1, IsolationLevel: v.isolation,
+		Topics: []listoffsets.RequestTopic{{Topic: v.topic, Partitions: []listoffsets.RequestPartition{{
+			Partition: v.partition, CurrentLeaderEpoch: -1, Timestamp: int64(b),
 		}}}},
 	})
 	if err != nil {
@@ -56,19 +75,23 @@ func (c *client) offset(ctx context.Context, topic string, partition int32, b bo
 	return p.Offset, nil
 }
 
-// fetch calls yield for the committed records from offset on that one request
+// fetch calls yield for the records from offset on that one request
 // finds, in order, and returns the offset to go on from. It waits a moment
 // for a record to appear. An error of yield is returned as it is.
-func (c *client) fetch(ctx context.Context, topic string, partition int32, offset int64, yield func(*protocol.Record) error) (int64, error) {
+func (c *client) fetch(ctx context.Context, v view, offset int64, yield func(*protocol.Record) error) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
+	maxBytes := c.fetchBytes
+	if v.alone {
+		maxBytes = 1
+	}
 	m, err := c.roundTrip(ctx, &fetch.Request{
 		ReplicaID: -1, MaxWaitTime: int32(fetchWait.Milliseconds()), MinBytes: 1,
 		MaxBytes:       math.MaxInt32, // the partition's bound is enough
-		IsolationLevel: readCommitted,
+		IsolationLevel: v.isolation,
 		SessionEpoch:   -1, // no session
-		Topics: []fetch.RequestTopic{{Topic: topic, Partitions: []fetch.RequestPartition{{
-			Partition: partition, CurrentLeaderEpoch: -1, FetchOffset: offset, LogStartOffset: -1, PartitionMaxBytes: c.fetchBytes,
+		Topics: []fetch.RequestTopic{{Topic: v.topic, Partitions: []fetch.RequestPartition{{
+			Partition: v.partition, CurrentLeaderEpoch: -1, FetchOffset: offset, LogStartOffset: -1, PartitionMaxBytes: maxBytes,
 		}}}},
 	})
 	if err != nil {
@@ -177,6 +200,43 @@ func eachRecord(records protocol.RecordReader, do func(*protocol.Record) error) 
 			_ = r.Value.Close()
 		}
 		if err != nil {
+			return err
+		}
+	}
+}
+
+// yieldError tells an error of yield from one of a request.
+type yieldError struct{ err error }
+
+func (e *yieldError) Error() string { return e.err.Error() }
+
+// reading repeats do, which reads of a topic, until it succeeds, fails for
+// good, or fails with a yieldError, of which it returns the content.
+func (c *client) reading(ctx context.Context, log *slog.Logger, subject string, do func() error) error {
+	retry := newRetry(log, subject)
+	for {
+		began := time.Now()
+		err := do()
+		if err == nil {
+			retry.done()
+			return nil
+		}
+		if y, ok := errors.AsType[*yieldError](err); ok {
+			return y.err
+		}
+		if answer, ok := errors.AsType[*answerError](err); ok {
+			switch answer.code {
+			case kafkago.TopicAuthorizationFailed:
+				return fault.Fatal(fmt.Errorf("reading %s: %w", subject, err), "grant the user of KAFKA_SASL_USERNAME the operations DESCRIBE and READ on the topic")
+			case kafkago.OffsetOutOfRange:
+				return fault.Fatal(fmt.Errorf("reading %s: %w", subject, err), "the topic was cut, or deleted and created again: restore it from a backup")
+			}
+		}
+		if judge(err) == stopped {
+			return stop(fmt.Errorf("reading %s: %w", subject, err), subject)
+		}
+		c.refresh(began)
+		if err := retry.wait(ctx, err); err != nil {
 			return err
 		}
 	}

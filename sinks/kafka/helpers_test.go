@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func testConfig(t *testing.T, brokers []string) Config {
 	t.Helper()
 	return Config{
-		Brokers: brokers, Topic: testkafka.Topic(t), DeadletterTopic: testkafka.Topic(t), Compression: "lz4",
+		Brokers: brokers, Topic: testkafka.Topic(t), DeadletterTopic: testkafka.Topic(t), CheckpointTopic: testkafka.Topic(t), Compression: "lz4",
 		CreateTopics: true, Partitions: 4, ReplicationFactor: 1,
 	}
 }

@@ -23,6 +23,7 @@ type encoder struct {
 	headers []header
 	listed  []schema.Attribute
 	names   map[string]string // header by attribute
+	origin  string            // of marks; empty when they are not written
 }
 
 func newEncoder(c Compression, maxBytes int) *encoder {
@@ -51,6 +52,9 @@ func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 		for _, a := range e.listed {
 			e.headers = append(e.headers, header{e.name(a.Name), a.Value})
 		}
+		if e.origin != "" && m.Mark != nil {
+			e.headers = append(e.headers, header{markHeader, e.origin + string(m.Mark)})
+		}
 		r.key, r.value, r.headers = items[n].key, m.Body, e.headers
 		if !e.batch.add(&r) {
 			break
@@ -60,7 +64,7 @@ func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &batch{set: set, items: items[:n]}, nil
+	return &batch{set: set, count: n, items: items[:n]}, nil
 }
 
 // forget leaves the bytes of the last batch to whoever has them.

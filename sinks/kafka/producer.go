@@ -53,6 +53,7 @@ type partition struct {
 	id       int32
 	producer producerID
 	sequence int32  // of the next batch
+	end      int64  // offset after what was stored last, as far as it is known
 	doubt    *batch // sent, without a definite answer so far
 }
 
@@ -61,13 +62,21 @@ func (p *partition) String() string { return fmt.Sprintf("%s[%d]", p.topic, p.id
 // batch is a finished batch on its way.
 type batch struct {
 	set   []byte // size and batch
-	items []item // the messages in it
+	count int    // of records
+	items []item // the messages in it; none in a batch of state
+	// base is the offset of the first record once the batch is stored, or
+	// unknownOffset.
+	base int64
 	// unanswered is set once an attempt ended without a definite answer.
 	unanswered bool
 	// shared is set once a request was given up: the transport may still
 	// read its bytes, so they must not be overwritten.
 	shared bool
 }
+
+// unknownOffset stands for the place of a batch that was found to be stored
+// already.
+const unknownOffset = -1
 
 // errRefused wraps an answer that the records of a batch can never be stored.
 var errRefused = errors.New("refused by the broker")
@@ -84,11 +93,14 @@ func (p *producer) send(ctx context.Context, part *partition, b *batch) error {
 		}
 		part.doubt = b
 		began := time.Now()
-		err := p.attempt(ctx, part, b)
+		base, err := p.attempt(ctx, part, b)
 		switch judge(err) {
 		case stored:
 			retry.done()
-			part.sequence, part.doubt = nextSequence(part.sequence, len(b.items)), nil
+			part.sequence, part.doubt = nextSequence(part.sequence, b.count), nil
+			if b.base = base; base != unknownOffset {
+				part.end = base + int64(b.count)
+			}
 			return nil
 		case refused:
 			part.doubt = nil
@@ -115,8 +127,8 @@ func (p *producer) send(ctx context.Context, part *partition, b *batch) error {
 	}
 }
 
-// attempt sends b once.
-func (p *producer) attempt(ctx context.Context, part *partition, b *batch) error {
+// attempt sends b once and returns its base offset.
+func (p *producer) attempt(ctx context.Context, part *partition, b *batch) (base int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	res, err := p.client.roundTrip(ctx, &rawproduce.Request{
@@ -131,26 +143,26 @@ func (p *producer) attempt(ctx context.Context, part *partition, b *batch) error
 		b.shared = true
 	}
 	if err != nil {
-		return err
+		return unknownOffset, err
 	}
 	return answer(res.(*produce.Response))
 }
 
-// answer returns the only partition's error.
-func answer(res *produce.Response) error {
+// answer returns the only partition's base offset, or its error.
+func answer(res *produce.Response) (base int64, err error) {
 	if len(res.Topics) != 1 || len(res.Topics[0].Partitions) != 1 {
-		return errors.New("the answer to a produce request does not name its partition")
+		return unknownOffset, errors.New("the answer to a produce request does not name its partition")
 	}
 	p := &res.Topics[0].Partitions[0]
 	if p.ErrorCode == 0 {
-		return nil
+		return p.BaseOffset, nil
 	}
 	message := p.ErrorMessage
 	for _, r := range p.RecordErrors {
 		message = fmt.Sprintf("%s (record %d: %s)", message, r.BatchIndex, r.BatchIndexErrorMessage)
 		break // the first one tells
 	}
-	return &answerError{code: kafkago.Error(p.ErrorCode), message: message}
+	return unknownOffset, &answerError{code: kafkago.Error(p.ErrorCode), message: message}
 }
 
 // renumber gives part a new producer id, and b to the new sequence.

@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"connector/internal/failpoint"
 	"connector/internal/fault"
 	"connector/schema"
 	"connector/sinks"
@@ -49,6 +50,7 @@ type Publisher struct {
 	client     *client
 	producer   *producer
 	partitions map[string][]*partition // by topic
+	id         producerID
 	topic      string
 	deadTopic  string
 	encoders   chan *encoder // one per partition that may be written to at the same time
@@ -85,31 +87,59 @@ func newPublisher(ctx context.Context, cfg *Config, log *slog.Logger, dial dialF
 	if err != nil {
 		return nil, err
 	}
+	limits := limitsOf(messageBytes(ctx, c, log, cfg.Topic, cfg.DeadletterTopic))
+	return publisherOn(ctx, c, cfg, log, counts, limits)
+}
+
+// publisherOn returns a publisher of its own producer id on c.
+func publisherOn(ctx context.Context, c *client, cfg *Config, log *slog.Logger, counts map[string]int, limits sinks.Limits) (*Publisher, error) {
 	p := &Publisher{
 		client: c, producer: &producer{client: c, log: log},
 		partitions: make(map[string][]*partition, len(counts)),
 		topic:      cfg.Topic, deadTopic: cfg.DeadletterTopic,
 		encoders: make(chan *encoder, parallel),
+		limits:   limits,
 		settled:  make(map[string]int),
 	}
-	id, err := p.producer.newID(ctx)
-	if err != nil {
+	var err error
+	if p.id, err = p.producer.newID(ctx); err != nil {
 		return nil, err
 	}
-	for topic, n := range counts {
-		for i := range n {
-			p.partitions[topic] = append(p.partitions[topic], &partition{topic: topic, id: int32(i), producer: id})
+	for _, topic := range []string{cfg.Topic, cfg.DeadletterTopic} {
+		for i := range counts[topic] {
+			p.partitions[topic] = append(p.partitions[topic], &partition{topic: topic, id: int32(i), producer: p.id})
 		}
 	}
-	p.setLimits(messageBytes(ctx, c, log, cfg.Topic, cfg.DeadletterTopic), cfg.Compression)
+	for range parallel {
+		p.encoders <- newEncoder(cfg.Compression, min(batchBytes, limits.MaxMessageBytes))
+	}
 	return p, nil
 }
 
-func (p *Publisher) setLimits(bytes int, c Compression) {
-	p.limits = sinks.Limits{MaxMessageBytes: max(bytes-messageOverhead, 1), MaxMessages: maxMessages}
+// mark makes messages carry their marks, as those of origin.
+func (p *Publisher) mark(origin string) {
 	for range parallel {
-		p.encoders <- newEncoder(c, min(batchBytes, p.limits.MaxMessageBytes))
+		e := <-p.encoders
+		e.origin = origin
+		p.encoders <- e
 	}
+}
+
+// ends returns, for each partition, the offset after what was stored last, 0
+// where that is not known.
+func (p *Publisher) ends() ends {
+	list := ends{}
+	for topic, partitions := range p.partitions {
+		for _, part := range partitions {
+			list[topic] = append(list[topic], part.end)
+		}
+	}
+	return list
+}
+
+// limitsOf returns the limits where a topic accepts batches of so many bytes.
+func limitsOf(bytes int) sinks.Limits {
+	return sinks.Limits{MaxMessageBytes: max(bytes-messageOverhead, 1), MaxMessages: maxMessages}
 }
 
 // Limits returns the lower of the two topics' limits.
@@ -240,6 +270,7 @@ func (p *Publisher) note(items []item) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stored = append(p.stored, items)
+	failpoint.Hit(failpoint.KafkaPartPublished)
 }
 
 // settle counts what was stored by a call that failed, or before it.

@@ -36,7 +36,7 @@ func (r *retry) wait(ctx context.Context, err error) error {
 	}
 	r.failed(err)
 	if !r.missing.IsZero() && time.Since(r.missing) >= missingTimeout {
-		return fault.Fatal(fmt.Errorf("%s: %w", r.subject, err), "create the topic again, or check KAFKA_TOPIC and KAFKA_DEADLETTER_TOPIC")
+		return fault.Fatal(fmt.Errorf("%s: %w", r.subject, err), "create the topic again, or check KAFKA_TOPIC, KAFKA_DEADLETTER_TOPIC and KAFKA_CHECKPOINT_TOPIC")
 	}
 	timer := time.NewTimer(r.backoff.NextBackOff())
 	defer timer.Stop()

@@ -7,12 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
 
-	"connector/internal/fault"
 	"connector/sinks"
 )
 
@@ -77,21 +75,21 @@ func (t *tailer) run(ctx context.Context, counts map[string]int) error {
 }
 
 func (t *tailer) read(ctx context.Context, topic string, partition int32) error {
-	offset, end, err := t.bounds(ctx, topic, partition)
+	v := view{topic: topic, partition: partition, isolation: readCommitted}
+	offset, end, err := t.bounds(ctx, v)
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("%s[%d]", topic, partition)
 	for t.opts.Follow || offset < end {
-		err := t.request(ctx, name, func() (err error) {
-			offset, err = t.client.fetch(ctx, topic, partition, offset, func(r *protocol.Record) error {
+		err := t.client.reading(ctx, slog.Default(), v.String(), func() (err error) {
+			offset, err = t.client.fetch(ctx, v, offset, func(r *protocol.Record) error {
 				if !t.opts.Follow && r.Offset >= end {
 					return nil
 				}
-				return t.show(r, topic, name)
+				return t.show(r, v)
 			})
 			if errors.Is(err, kafkago.OffsetOutOfRange) {
-				offset, err = t.rescue(ctx, topic, partition, offset)
+				offset, err = t.rescue(ctx, v, offset)
 			}
 			return err
 		})
@@ -103,13 +101,13 @@ func (t *tailer) read(ctx context.Context, topic string, partition int32) error 
 }
 
 // bounds returns where to begin and the end at this time.
-func (t *tailer) bounds(ctx context.Context, topic string, partition int32) (from, to int64, err error) {
-	err = t.request(ctx, fmt.Sprintf("%s[%d]", topic, partition), func() (err error) {
-		if to, err = t.client.offset(ctx, topic, partition, last); err != nil || !t.opts.FromStart {
+func (t *tailer) bounds(ctx context.Context, v view) (from, to int64, err error) {
+	err = t.client.reading(ctx, slog.Default(), v.String(), func() (err error) {
+		if to, err = t.client.offset(ctx, v, last); err != nil || !t.opts.FromStart {
 			from = to
 			return err
 		}
-		from, err = t.client.offset(ctx, topic, partition, first)
+		from, err = t.client.offset(ctx, v, first)
 		return err
 	})
 	return from, to, err
@@ -117,53 +115,22 @@ func (t *tailer) bounds(ctx context.Context, topic string, partition int32) (fro
 
 // rescue returns where to go on when there is no offset any more: at the
 // beginning if retention went past it, at the end if the log was cut.
-func (t *tailer) rescue(ctx context.Context, topic string, partition int32, offset int64) (int64, error) {
-	begin, err := t.client.offset(ctx, topic, partition, first)
+func (t *tailer) rescue(ctx context.Context, v view, offset int64) (int64, error) {
+	begin, err := t.client.offset(ctx, v, first)
 	if err != nil {
 		return offset, err
 	}
 	if begin > offset {
 		return begin, nil
 	}
-	end, err := t.client.offset(ctx, topic, partition, last)
+	end, err := t.client.offset(ctx, v, last)
 	if err != nil {
 		return offset, err
 	}
 	return end, nil
 }
 
-// request repeats do until it succeeds, fails for good, or yield fails.
-func (t *tailer) request(ctx context.Context, subject string, do func() error) error {
-	retry := newRetry(slog.Default(), subject)
-	for {
-		began := time.Now()
-		err := do()
-		if err == nil {
-			retry.done()
-			return nil
-		}
-		if y, ok := errors.AsType[*yieldError](err); ok {
-			return y.err
-		}
-		if answer, ok := errors.AsType[*answerError](err); ok && answer.code == kafkago.TopicAuthorizationFailed {
-			return fault.Fatal(fmt.Errorf("reading %s: %w", subject, err), "grant the user of KAFKA_SASL_USERNAME the operations DESCRIBE and READ on the topic")
-		}
-		if judge(err) == stopped {
-			return stop(fmt.Errorf("reading %s: %w", subject, err), subject)
-		}
-		t.client.refresh(began)
-		if err := retry.wait(ctx, err); err != nil {
-			return err
-		}
-	}
-}
-
-// yieldError tells an error of yield from one of a request.
-type yieldError struct{ err error }
-
-func (e *yieldError) Error() string { return e.err.Error() }
-
-func (t *tailer) show(r *protocol.Record, topic, name string) error {
+func (t *tailer) show(r *protocol.Record, v view) error {
 	key, err := protocol.ReadAll(r.Key)
 	if err != nil {
 		return fmt.Errorf("reading the key at offset %d: %w", r.Offset, err)
@@ -176,8 +143,8 @@ func (t *tailer) show(r *protocol.Record, topic, name string) error {
 	defer t.mu.Unlock()
 	if t.failed == nil {
 		t.failed = t.yield(sinks.Received{
-			Position:   fmt.Sprintf("%s@%d", name, r.Offset),
-			Dead:       topic == t.cfg.DeadletterTopic,
+			Position:   fmt.Sprintf("%v@%d", v, r.Offset),
+			Dead:       v.topic == t.cfg.DeadletterTopic,
 			Key:        string(key),
 			Attributes: attributes(r.Headers),
 			Body:       body,

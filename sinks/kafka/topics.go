@@ -27,9 +27,10 @@ const (
 	// maxMessageBytes bounds the limit itself: brokers cut the connection at
 	// requests above 100 MiB (socket.request.max.bytes).
 	maxMessageBytes = 64 << 20
-	// messageOverhead is what the key, and the framing of a batch, a record
-	// and its headers, add to body and attributes.
-	messageOverhead = 2048
+	// messageOverhead is what the key, the mark (2 KiB, after the name of a
+	// topic), and the framing of a batch, a record and its headers add to body
+	// and attributes.
+	messageOverhead = 4608
 )
 
 // provideTopics returns the number of partitions of each topic. Missing topics
@@ -44,7 +45,7 @@ func provideTopics(ctx context.Context, c *client, cfg *Config, log *slog.Logger
 	if len(missing) > 0 {
 		if !cfg.CreateTopics {
 			return nil, fault.Fatal(fmt.Errorf("topics missing: %s", strings.Join(missing, ", ")),
-				"create them, set KAFKA_CREATE_TOPICS=true, or check KAFKA_TOPIC and KAFKA_DEADLETTER_TOPIC")
+				"create them, set KAFKA_CREATE_TOPICS=true, or check KAFKA_TOPIC, KAFKA_DEADLETTER_TOPIC and KAFKA_CHECKPOINT_TOPIC")
 		}
 		if err := createTopics(ctx, c, cfg, missing); err != nil {
 			return nil, err
@@ -118,11 +119,15 @@ func createTopics(ctx context.Context, c *client, cfg *Config, topics []string) 
 func requestTopics(ctx context.Context, c *client, cfg *Config, topics []string) (*answerError, error) {
 	req := &createtopics.Request{TimeoutMs: int32(ackTimeout.Milliseconds())}
 	for _, name := range topics {
-		req.Topics = append(req.Topics, createtopics.RequestTopic{
+		t := createtopics.RequestTopic{
 			Name:              name,
 			NumPartitions:     orDefault(int32(cfg.Partitions)),
 			ReplicationFactor: orDefault(int16(cfg.ReplicationFactor)),
-		})
+		}
+		if name == cfg.CheckpointTopic {
+			t.NumPartitions, t.Configs = 1, checkpointSettings
+		}
+		req.Topics = append(req.Topics, t)
 	}
 	m, err := c.roundTrip(ctx, req)
 	if err != nil {
@@ -151,9 +156,9 @@ func createRemedy(code kafkago.Error) string {
 	case kafkago.InvalidPartitionNumber:
 		return "set KAFKA_PARTITIONS to a number the cluster allows"
 	case kafkago.TopicAuthorizationFailed, kafkago.ClusterAuthorizationFailed:
-		return "create the topics KAFKA_TOPIC and KAFKA_DEADLETTER_TOPIC yourself, or grant the user of KAFKA_SASL_USERNAME the operation CREATE"
+		return "create the topics KAFKA_TOPIC, KAFKA_DEADLETTER_TOPIC and KAFKA_CHECKPOINT_TOPIC (compacted) yourself, or grant the user of KAFKA_SASL_USERNAME the operation CREATE"
 	default:
-		return "create the topics KAFKA_TOPIC and KAFKA_DEADLETTER_TOPIC yourself and set KAFKA_CREATE_TOPICS=false"
+		return "create the topics KAFKA_TOPIC, KAFKA_DEADLETTER_TOPIC and KAFKA_CHECKPOINT_TOPIC (compacted) yourself and set KAFKA_CREATE_TOPICS=false"
 	}
 }
 
@@ -200,7 +205,7 @@ func probeLeaders(ctx context.Context, c *client, res *metadata.Response, log *s
 		if !leads {
 			continue
 		}
-		_, err := c.offset(ctx, p.topic, p.id, last)
+		_, err := c.offset(ctx, view{topic: p.topic, partition: p.id}, last)
 		if _, answered := errors.AsType[*answerError](err); err != nil && !answered {
 			failures[net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port)))] = err
 		}
