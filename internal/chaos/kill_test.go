@@ -122,7 +122,7 @@ func (v *victim) die(n int) {
 // draw returns n failpoints, as often as it takes, those first that only the
 // first connector of a place comes to.
 func (v *victim) draw(n int) (first, others []failpoint.Point) {
-	drawn := slices.Clone(v.points)
+	drawn := slices.DeleteFunc(slices.Clone(v.points), func(p failpoint.Point) bool { return v.absent[p] != "" })
 	v.rng.Shuffle(len(drawn), func(i, k int) { drawn[i], drawn[k] = drawn[k], drawn[i] })
 	drawn, v.left = drawn[:min(n, len(drawn))], drawn[min(n, len(drawn)):]
 	for _, p := range v.points {
@@ -177,19 +177,21 @@ func (v *victim) run(p failpoint.Point, hit int, wait time.Duration) bool {
 	v.starts++
 	calm := v.provoked(p)
 	ended := c.within(wait)
-	calm()
 	if !ended {
 		c.kill()
+	}
+	if calm(); !ended {
 		return p == noPoint
 	}
 	v.expect(c)
 	return c.killed()
 }
 
-// provoked does what leads to a failpoint until the returned function is called.
+// provoked does what leads to a failpoint until the returned function is
+// called, when the connector is dead.
 func (v *victim) provoked(p failpoint.Point) (calm func()) {
-	do := v.provoke[p]
-	if do == nil {
+	f, ok := v.provoke[p]
+	if !ok {
 		return func() {}
 	}
 	quit, ended := make(chan struct{}), make(chan struct{})
@@ -200,13 +202,15 @@ func (v *victim) provoked(p failpoint.Point) (calm func()) {
 			case <-quit:
 				return
 			case <-time.After(provocation):
-				do()
+				f.do()
 			}
 		}
 	}()
 	return func() {
 		close(quit)
-		<-ended
+		if <-ended; f.undo != nil {
+			f.undo()
+		}
 	}
 }
 
@@ -271,6 +275,9 @@ func (v *victim) String() string {
 	}
 	for _, at := range slices.Sorted(maps.Keys(v.histogram)) {
 		fmt.Fprintf(&b, "\n\t%5d at %s", v.histogram[at], at)
+	}
+	for _, p := range slices.Sorted(maps.Keys(v.absent)) {
+		fmt.Fprintf(&b, "\n\tnone at %s: %s", p, v.absent[p])
 	}
 	if len(v.left) > 0 {
 		fmt.Fprintf(&b, "\n\tnot drawn: %v", v.left)

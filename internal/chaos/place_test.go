@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"connector/internal/failpoint"
 	"connector/internal/testkafka"
@@ -18,10 +19,17 @@ type place struct {
 	vars    []string                   // of the connector, its data folder included
 	points  []failpoint.Point          // where it is killed
 	once    []failpoint.Point          // those that only the first connector comes to
-	provoke map[failpoint.Point]func() // what makes it reach a point that nothing else leads to, called again and again
+	provoke map[failpoint.Point]fault  // what leads to a point that nothing else leads to
+	absent  map[failpoint.Point]string // why none comes to a point
 	server  *natsServer                // is killed as well; nil when there is none
 	addr    string                     // of a server that a connector which starts may not reach
 	open    func() func()              // makes what a dead connector left readable, until the returned function is called; may be nil
+}
+
+// fault is something that goes wrong.
+type fault struct {
+	do   func() // called again and again while the connector runs
+	undo func() // called once, when it is dead; may be nil
 }
 
 // value returns one of the variables.
@@ -47,18 +55,42 @@ func (p *place) read(t *testing.T) []message {
 // embeddedNATS is a NATS server inside the connector, which dies with it.
 func embeddedNATS(t *testing.T) *place {
 	dir := t.TempDir()
-	return &place{
-		vars: []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + dir},
-		open: func() func() {
-			server, err := nats.StartEmbedded(dir, slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
+	serve := func() (*nats.Embedded, func()) {
+		server, err := nats.StartEmbedded(dir, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return server, func() {
+			if err := server.Close(); err != nil {
+				t.Error(err)
 			}
-			return func() {
-				if err := server.Close(); err != nil {
+		}
+	}
+	return &place{
+		vars:   []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + dir},
+		points: failpoint.NATS,
+		once:   []failpoint.Point{failpoint.NATSImportWritten, failpoint.NATSImported},
+		provoke: map[failpoint.Point]fault{failpoint.NATSDoubt: {
+			do: func() {
+				if url, err := nats.FindEmbedded(dir); err == nil {
+					_ = limitStream(t, url, 1) // the server may not be up yet
+				}
+			},
+			undo: func() {
+				server, stop := serve()
+				defer stop()
+				if err := limitStream(t, server.URL(), -1); err != nil {
 					t.Error(err)
 				}
-			}
+			},
+		}},
+		absent: map[failpoint.Point]string{
+			failpoint.NATSRepair:        "its storage does not run out; see the NATS server",
+			failpoint.NATSRepairDeleted: "its storage does not run out; see the NATS server",
+		},
+		open: func() func() {
+			_, stop := serve()
+			return stop
 		},
 	}
 }
@@ -76,12 +108,23 @@ func kafka(t *testing.T, delivery string, brokers []string) *place {
 func idempotentKafka(t *testing.T) *place    { return kafka(t, "idempotent", testkafka.Brokers(t)) }
 func transactionalKafka(t *testing.T) *place { return kafka(t, "transactional", testkafka.Brokers(t)) }
 
-// externalNATS is a NATS server in a process of its own.
+// externalNATS is a NATS server in a process of its own, behind a proxy.
 func externalNATS(t *testing.T) *place {
 	server := startNATS(t)
 	front := startProxy(t, listen(t), server.addr())
+	full := fault{do: server.fill, undo: server.empty}
 	return &place{
 		vars:   []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + t.TempDir(), "NATS_URL=nats://" + front.addr()},
+		points: failpoint.NATS,
+		once:   []failpoint.Point{failpoint.NATSImportWritten, failpoint.NATSImported},
+		provoke: map[failpoint.Point]fault{
+			failpoint.NATSRepair: full, failpoint.NATSRepairDeleted: full,
+			failpoint.NATSDoubt: {do: func() {
+				front.set(deaf)
+				time.Sleep(50 * time.Millisecond)
+				front.set(open)
+			}},
+		},
 		server: server, addr: front.addr(),
 	}
 }
