@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 
 	"connector/checkpoint"
@@ -38,9 +39,19 @@ type embeddedSink struct {
 
 func (s embeddedSink) Close() error { return errors.Join(s.Sink.Close(), s.server.Close()) }
 
-// viewNATS asks the embedded server of a connector that runs, or starts one
-// for as long as it takes.
+// viewNATS finds the checkpoint in the stream, or in a file where the server
+// cannot keep it.
 func viewNATS(ctx context.Context, c nats.Config, at place, unit string) (checkpoint.Reader, error) {
+	r, err := viewStream(ctx, c, at, unit)
+	if errors.Is(err, fs.ErrNotExist) {
+		return checkpointfile.View(at.checkpoint, unit)
+	}
+	return r, err
+}
+
+// viewStream asks the embedded server of a connector that runs, or starts one
+// for as long as it takes.
+func viewStream(ctx context.Context, c nats.Config, at place, unit string) (checkpoint.Reader, error) {
 	if !c.URL.Embedded() {
 		return nats.View(ctx, c, c.URL.String(), unit)
 	}
@@ -81,15 +92,11 @@ func tailNATS(ctx context.Context, c nats.Config, at place, opts sinks.TailOptio
 }
 
 func openKafka(ctx context.Context, c kafka.Config, _ place, opts sinks.Options) (sinks.Sink, error) {
-	p, err := kafka.NewPublisher(ctx, c, opts.Log)
-	if err != nil {
-		return nil, err
-	}
-	return sinks.Pair(p, opts.Store), nil
+	return kafka.NewSink(ctx, c, opts)
 }
 
-func viewKafka(_ context.Context, _ kafka.Config, at place, unit string) (checkpoint.Reader, error) {
-	return checkpointfile.View(at.checkpoint, unit)
+func viewKafka(ctx context.Context, c kafka.Config, _ place, unit string) (checkpoint.Reader, error) {
+	return kafka.View(ctx, c, unit)
 }
 
 func tailKafka(ctx context.Context, c kafka.Config, _ place, opts sinks.TailOptions, yield func(sinks.Received) error) error {
