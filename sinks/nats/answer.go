@@ -47,6 +47,8 @@ func (c *client) diagnose(ctx context.Context, err error) error {
 		return c.disconnected()
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
 		return c.missing(ctx, err)
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return c.gone(err)
 	case c.cfg.URL.Embedded() && errors.Is(err, jetstream.ErrAsyncPublishTimeout):
 		// After a failed write it answers no more, until it is started again.
 		return fmt.Errorf("%w from the embedded server; if its disk is full, free space under CONNECTOR_DATA_DIR and restart", err)
@@ -76,7 +78,7 @@ func (c *client) missing(ctx context.Context, cause error) error {
 	})
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return fault.Fatal(fmt.Errorf("publishing to NATS stream %s: %w", c.cfg.Stream, err), "restore the stream, or restart to create it again")
+		return c.gone(err)
 	case errors.Is(err, natsio.ErrPermissionViolation):
 		return c.denied(err)
 	case c.cfg.URL.Embedded() && errors.Is(err, context.DeadlineExceeded):
@@ -90,6 +92,10 @@ func (c *client) missing(ctx context.Context, cause error) error {
 		return err
 	}
 	return cause
+}
+
+func (c *client) gone(cause error) error {
+	return fault.Fatal(fmt.Errorf("publishing to NATS stream %s: %w", c.cfg.Stream, cause), "restore the stream, or restart to create it again")
 }
 
 // disconnected says why there is no connection at the moment.

@@ -116,7 +116,7 @@ func startCommits(t testing.TB, n *session, size int) *commits {
 
 func (c *commits) progress(t testing.TB) {
 	t.Helper()
-	for range 3 {
+	for range 2 {
 		select {
 		case <-c.made:
 		case <-c.done:
@@ -149,7 +149,7 @@ func TestServerKilled(t *testing.T) {
 	server := startChild(t, dir)
 	front := startProxy(t, server.url)
 	c := startCommits(t, newSession(t, front.url(), "a"), 300)
-	for kills := range 6 {
+	for kills := range 5 {
 		c.progress(t)
 		time.Sleep(time.Duration(4*kills) * time.Millisecond)
 		server.kill()
@@ -166,7 +166,7 @@ func TestConnectionCut(t *testing.T) {
 	e := startEmbedded(t, t.TempDir())
 	front := startProxy(t, e.URL())
 	c := startCommits(t, newSession(t, front.url(), "a"), 300)
-	for cuts := range 8 {
+	for cuts := range 6 {
 		c.progress(t)
 		time.Sleep(time.Duration(3*cuts) * time.Millisecond)
 		front.set(e.URL(), cuts%2 == 0)
@@ -186,7 +186,7 @@ func TestSlowConnection(t *testing.T) {
 	front.slow(2 * time.Millisecond)
 	n := newSession(t, front.url(), "a")
 	c := commitOf(0)
-	c.Events = events(0, 900, 40, 500)
+	c.Events = events(0, 500, 40, 500)
 	if err := n.Commit(within(t, 60*time.Second), c); err != nil {
 		t.Fatal(err)
 	}

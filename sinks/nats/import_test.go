@@ -154,7 +154,7 @@ func TestView(t *testing.T) {
 	}
 	n := newSession(t, e.URL(), "a")
 	c := startCommits(t, n, 5)
-	for range 10 {
+	for range 4 {
 		c.progress(t)
 		v, err := View(t.Context(), testConfig(), e.URL(), "u0")
 		if err != nil {
@@ -194,7 +194,7 @@ func TestSuperseded(t *testing.T) {
 	t.Parallel()
 	e := startEmbedded(t, t.TempDir())
 	n := newSession(t, e.URL(), "a")
-	for i := range 200 {
+	for i := range 80 {
 		c := commitOf(i)
 		if i >= 10 {
 			c.State = append(c.State, checkpoint.Entry{Key: fmt.Sprintf("acct/sms/b/%d/0", i-10)})

@@ -142,17 +142,19 @@ func (s *session) explain(ctx context.Context, err error) error {
 	}
 	switch api.ErrorCode {
 	case codeBatchIncomplete, codeBatchDisabled, codeHeaderTooLarge, jetstream.JSErrCodeStreamMessageExceedsMaximum:
-		if err := s.refresh(ctx); err != nil {
-			return err
+		if changed := s.refresh(ctx); changed != nil {
+			return changed
 		}
+		return s.diagnose(ctx, err)
 	case codeBatchTooLarge:
 		return fault.Fatal(fmt.Errorf("NATS stream %s: %w", s.cfg.Stream, err), fmt.Sprintf("raise max_batch_size in the server's limits to %d", maxBatch))
 	case codeBatchTooMany:
 		return fmt.Errorf("NATS stream %s has too many batches open: %w", s.cfg.Stream, err)
 	case codeResources:
 		return fmt.Errorf("the NATS server's or account's storage is full (delete old messages, or raise its limit): %w", err)
+	default:
+		return s.diagnose(ctx, err)
 	}
-	return s.diagnose(ctx, err)
 }
 
 // refresh reads the stream's limits again, and refuses what cannot take

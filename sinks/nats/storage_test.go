@@ -111,7 +111,7 @@ func TestStorageRunsOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		all = append(all, c.Events...)
-		if strings.Contains(log.String(), "part") {
+		if strings.Contains(log.String(), "the part is deleted") {
 			break
 		}
 	}
