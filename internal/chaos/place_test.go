@@ -100,13 +100,24 @@ func kafka(t *testing.T, delivery string, brokers []string) *place {
 	return &place{
 		vars: []string{
 			"CONNECTOR_SINK=kafka", "CONNECTOR_DATA_DIR=" + t.TempDir(), "KAFKA_BROKERS=" + strings.Join(brokers, ","), "KAFKA_DELIVERY=" + delivery,
-			"KAFKA_TOPIC=" + testkafka.Topic(t), "KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_PARTITIONS=3",
+			"KAFKA_TOPIC=" + testkafka.Topic(t), "KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_CHECKPOINT_TOPIC=" + testkafka.Topic(t), "KAFKA_PARTITIONS=3",
 		},
 	}
 }
 
-func idempotentKafka(t *testing.T) *place    { return kafka(t, "idempotent", testkafka.Brokers(t)) }
-func transactionalKafka(t *testing.T) *place { return kafka(t, "transactional", testkafka.Brokers(t)) }
+func idempotentKafka(t *testing.T) *place {
+	p := kafka(t, "idempotent", testkafka.Brokers(t))
+	p.points = failpoint.Kafka
+	p.once = []failpoint.Point{failpoint.KafkaImported, failpoint.KafkaBegun}
+	return p
+}
+
+func transactionalKafka(t *testing.T) *place {
+	id := testkafka.Topic(t) // which no other test uses
+	p := kafka(t, "transactional", testkafka.Brokers(t))
+	p.vars = append(p.vars, "KAFKA_TRANSACTIONAL_ID="+id)
+	return p
+}
 
 // externalNATS is a NATS server in a process of its own, behind a proxy.
 func externalNATS(t *testing.T) *place {
