@@ -16,6 +16,7 @@ import (
 	"connector/internal/config"
 	"connector/internal/testkafka"
 	"connector/schema"
+	"connector/sinks"
 	"connector/sinks/kafka"
 )
 
@@ -32,18 +33,22 @@ const (
 func BenchmarkKafka(b *testing.B) {
 	brokers := kafkaBrokers(b)
 	raw := rawKafka(b, brokers)
-	b.Run("idempotent", func(b *testing.B) {
-		p, err := kafka.NewPublisher(b.Context(), kafkaConfig(b, brokers), slog.New(slog.DiscardHandler))
-		compare(b, raw, committing(open(b, paired(b, p), err)))
-	})
+	for _, delivery := range []kafka.Delivery{kafka.Idempotent} {
+		b.Run(string(delivery), func(b *testing.B) {
+			cfg := kafkaConfig(b, brokers)
+			cfg.Delivery = delivery
+			sink, err := kafka.NewSink(b.Context(), cfg, sinks.Options{Owner: "bench", Log: slog.New(slog.DiscardHandler)})
+			compare(b, raw, committing(open(b, sink, err)))
+		})
+	}
 }
 
 func kafkaConfig(b *testing.B, brokers []string) kafka.Config {
 	b.Helper()
 	topic := testkafka.Topic(b)
 	return kafka.Config{
-		Brokers: config.HostPorts(brokers), Topic: topic, DeadletterTopic: topic + "-dead",
-		Compression: "none", CreateTopics: true, Partitions: partitions,
+		Brokers: config.HostPorts(brokers), Topic: topic, DeadletterTopic: topic + "-dead", CheckpointTopic: topic + "-checkpoint",
+		Compression: "none", CreateTopics: true, Partitions: partitions, TransactionalID: topic,
 	}
 }
 

@@ -30,6 +30,7 @@ const (
 	// entryBytes is what the ledger keeps of one record.
 	entryBytes = 24
 	headBytes  = 300
+	markBytes  = 64
 )
 
 func TestMain(m *testing.M) {
@@ -164,7 +165,8 @@ func open(b *testing.B, sink sinks.Sink, err error) sinks.Session {
 // the state that its ledger writes: the head, the changes, and the page that
 // earlier changes are folded into.
 func committing(session sinks.Session) side {
-	most := session.Limits().MaxMessages - checkpoint.MaxEntries
+	limits := session.Limits()
+	most := limits.MaxMessages - checkpoint.MaxEntries
 	commits := 0
 	publish := func(ctx context.Context, events []schema.Message) error {
 		for part := range slices.Chunk(events, most) {
@@ -182,6 +184,11 @@ func committing(session sinks.Session) side {
 		return nil
 	}
 	return func(events []schema.Message) func(context.Context) error {
+		for i := range events {
+			if limits.Marks {
+				events[i].Mark = make([]byte, markBytes)
+			}
+		}
 		return func(ctx context.Context) error { return publish(ctx, events) }
 	}
 }
