@@ -21,7 +21,7 @@ const importedSuffix = ".imported"
 // imports it once. The zero value has none.
 type Earlier struct{ Dir, Unit string }
 
-// Entries calls yield for all entries, the paged ones too, and reports whether
+// Entries calls yield for all entries of streams, the paged ones too, and reports whether
 // there is a checkpoint; key and value are only valid during the call. It
 // refuses a checkpoint that another process holds.
 func (e Earlier) Entries(ctx context.Context, yield func(checkpoint.Entry) error) (found bool, err error) {
@@ -41,6 +41,9 @@ func (e Earlier) Entries(ctx context.Context, yield func(checkpoint.Entry) error
 	err = s.db.View(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucket).Cursor()
 		for k, v := c.First(); k != nil; k, v = c.Next() {
+			if own(string(k)) {
+				continue
+			}
 			found = true
 			if err := errors.Join(ctx.Err(), yield(checkpoint.Entry{Key: string(k), Value: bytes.Clone(v)})); err != nil {
 				return err

@@ -23,6 +23,16 @@ const lockWait = 2 * time.Second
 
 var bucket = []byte("state")
 
+// PositionKey is the key under which a sink that appends to a file saves, with
+// the state, how far that goes.
+const PositionKey = "position"
+
+// own reports whether an entry belongs to the unit, and to no stream of it:
+// such entries are read by Get alone.
+func own(key string) bool {
+	return key == checkpoint.FenceKey || key == checkpoint.ManifestKey || key == PositionKey
+}
+
 // Store is a [checkpoint.Store] in a bbolt file: each Save is one fsynced
 // transaction, and the file is locked while the store is open.
 type Store struct{ db *bolt.DB }
@@ -83,7 +93,8 @@ func openError(path string, err error) error {
 	return fault.Fatal(fmt.Errorf("opening checkpoint %s: %w", path, err), "check CONNECTOR_DATA_DIR and its permissions")
 }
 
-// Load implements [checkpoint.Store].
+// Load implements [checkpoint.Store]. It leaves out the entries of the unit
+// itself: fence, manifest and position.
 func (s *Store) Load(ctx context.Context, yield func(checkpoint.Entry) error) error {
 	err := s.db.View(func(tx *bolt.Tx) error {
 		c := tx.Bucket(bucket).Cursor()
@@ -91,7 +102,7 @@ func (s *Store) Load(ctx context.Context, yield func(checkpoint.Entry) error) er
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if checkpoint.Paged(string(k)) {
+			if checkpoint.Paged(string(k)) || own(string(k)) {
 				continue
 			}
 			if err := yield(checkpoint.Entry{Key: string(k), Value: v}); err != nil {

@@ -9,6 +9,7 @@ import (
 	"connector/checkpoint"
 	checkpointfile "connector/checkpoint/file"
 	"connector/internal/config"
+	"connector/pipeline"
 	"connector/sinks"
 	"connector/sinks/file"
 	"connector/sinks/kafka"
@@ -104,19 +105,16 @@ func tailKafka(ctx context.Context, c kafka.Config, _ place, opts sinks.TailOpti
 }
 
 func openFile(_ context.Context, c file.Config, _ place, opts sinks.Options) (sinks.Sink, error) {
-	p, err := file.NewPublisher(c, opts.Log)
-	if err != nil {
-		return nil, err
-	}
-	return sinks.Pair(p, opts.Store), nil
+	return file.NewSink(c, opts)
 }
 
 func viewFile(_ context.Context, _ file.Config, at place, unit string) (checkpoint.Reader, error) {
 	return checkpointfile.View(at.checkpoint, unit)
 }
 
-func tailFile(ctx context.Context, c file.Config, _ place, opts sinks.TailOptions, yield func(sinks.Received) error) error {
-	return file.Tail(ctx, c, opts, yield)
+func tailFile(ctx context.Context, c file.Config, at place, opts sinks.TailOptions, yield func(sinks.Received) error) error {
+	view := func() (checkpoint.Reader, error) { return checkpointfile.View(at.checkpoint, pipeline.Unit) }
+	return file.Tail(ctx, c, view, opts, yield)
 }
 
 func openStdout(_ context.Context, _ config.Section, at place, opts sinks.Options) (sinks.Sink, error) {

@@ -4,7 +4,8 @@ import "connector/internal/config"
 
 // Config is the section of the sink.
 type Config struct {
-	Path string `split_words:"true" desc:"Required. The file that events are appended to, one JSON object per line."`
+	Path        string          `split_words:"true" desc:"Required. The file that events are appended to, one JSON object per line."`
+	RotateBytes config.ByteSize `split_words:"true" default:"0" desc:"Size from which on the file is put away under its name with .000001, .000002 and so on before the next events are appended; 0 for never. Files that were put away may be moved or deleted."`
 }
 
 // Doc says what the section is for, in the reference of the configuration.

@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"connector/internal/fault"
+	"connector/internal/wait"
 	"connector/sinks"
 )
 
@@ -20,65 +21,78 @@ const (
 	maxLine      = 256 << 20 // no line the connector writes comes near
 )
 
-// Tail reads the file of cfg and calls yield for each message in it. It
-// returns nil at the end when it does not follow, yield's first error, or
-// ctx's when that ends. A follower reads a line once it is complete; it keeps
-// to the file it opened, and goes back when that becomes shorter.
-func Tail(ctx context.Context, cfg Config, opts sinks.TailOptions, yield func(sinks.Received) error) error {
-	file, err := os.Open(cfg.Path)
-	if err != nil {
+// Tail reads the file of cfg and calls yield for each message in it; from the
+// start, the files that were put away come first. It returns nil at the end when
+// it does not follow, yield's first error, or ctx's when that ends. It reads
+// whole lines, and only what is committed: as a running connector says, or the
+// checkpoint that view opens. Where neither can be told, it reads all whole
+// lines. A follower goes on in the next file when the one it reads was put away,
+// and back when it became shorter.
+func Tail(ctx context.Context, cfg Config, view View, opts sinks.TailOptions, yield func(sinks.Received) error) error {
+	t := &tail{path: cfg.Path, bound: bound{path: cfg.Path, view: view}, opts: opts, yield: yield}
+	if err := t.start(); err != nil {
 		return fault.Fatal(fmt.Errorf("opening file: %w", err), "check FILE_PATH; connector run creates the file")
 	}
-	t := &tail{file: file, name: filepath.Base(cfg.Path), opts: opts, yield: yield}
-	return errors.Join(t.run(ctx), file.Close())
+	err := t.run(ctx)
+	if t.file != nil {
+		err = errors.Join(err, t.file.Close())
+	}
+	return err
 }
 
 // tail is one reader.
 type tail struct {
-	file   *os.File
-	name   string
+	path   string
+	bound  bound
 	opts   sinks.TailOptions
 	yield  func(sinks.Received) error
-	offset int64 // behind the last line read
-	line   int   // its number
+	put    []uint64 // files that were put away, to be read before file
+	known  uint64   // the latest of those that were looked at
+	file   *os.File // the newest one; nil between its being put away and the next
+	name   string   // of what is read
+	offset int64    // behind the last line read
+	line   int      // its number
+}
+
+// start opens the newest file and lists those before it.
+func (t *tail) start() error {
+	if err := t.newest(); err != nil {
+		return err
+	}
+	if t.file == nil && t.known == 0 {
+		return fmt.Errorf("%s: %w", t.path, fs.ErrNotExist)
+	}
+	if !t.opts.FromStart {
+		t.put = nil
+	}
+	return nil
 }
 
 func (t *tail) run(ctx context.Context) error {
-	size, err := t.size()
-	if err != nil {
-		return err
-	}
-	if !t.opts.FromStart {
-		if err := t.skipTo(size); err != nil {
+	if t.file != nil && !t.opts.FromStart {
+		end, _, err := t.end(ctx)
+		if err == nil {
+			err = t.skipTo(end)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	for {
-		if err := t.read(ctx, size); err != nil || !t.opts.Follow {
+		if err := t.readPut(ctx); err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pollInterval):
-		}
-		if size, err = t.size(); err != nil {
+		more, err := t.readNewest(ctx)
+		if err != nil || !t.opts.Follow {
 			return err
 		}
-		if size < t.offset {
-			if err := t.skipTo(size); err != nil {
-				return err
-			}
+		if more {
+			continue
+		}
+		if err := wait.For(ctx, pollInterval); err != nil {
+			return err
 		}
 	}
-}
-
-func (t *tail) size() (int64, error) {
-	info, err := t.file.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("looking at the file: %w", err)
-	}
-	return info.Size(), nil
 }
 
 // skipTo moves behind the last whole line before size, and counts the lines.

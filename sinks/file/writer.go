@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"syscall"
+	"time"
 
 	"connector/internal/fault"
 	"connector/schema"
@@ -14,7 +15,7 @@ import (
 
 var _ sinks.Publisher = (*WriterPublisher)(nil)
 
-// WriterPublisher writes the same lines as [Publisher] to a stream. A message
+// WriterPublisher writes the same lines to a stream as go to a file. A message
 // counts as stored once the stream took it.
 type WriterPublisher struct {
 	w       io.Writer
@@ -86,8 +87,20 @@ func (p *WriterPublisher) wait(ctx context.Context) error {
 	}
 }
 
-// Close ends publishing; it does not close the stream.
+// closeWait is how long Close waits for a write under way.
+const closeWait = time.Second
+
+// Close ends publishing; it does not close the stream. It waits a moment for
+// what was begun.
 func (p *WriterPublisher) Close() error {
 	p.closed = true
+	if p.writing == nil {
+		return nil
+	}
+	select {
+	case <-p.writing:
+		p.writing = nil
+	case <-time.After(closeWait):
+	}
 	return nil
 }
