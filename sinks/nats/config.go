@@ -15,7 +15,7 @@ import (
 // Nkey, Token, or User and Password; none with the embedded server.
 type Config struct {
 	URL           Servers           `split_words:"true" default:"embedded" desc:"Servers to connect to; embedded for a JetStream server inside the program, with its data under the data folder."`
-	Stream        string            `split_words:"true" default:"DELIVERY" desc:"JetStream stream of events and dead letters."`
+	Stream        string            `split_words:"true" default:"DELIVERY" desc:"JetStream stream of events, dead letters and checkpoint; created when there is none, never changed."`
 	SubjectPrefix string            `split_words:"true" default:"delivery" desc:"Beginning of every subject: events go to delivery.event.system.account.stream, dead letters to delivery.deadletter.system.account.stream."`
 	Creds         config.FileOrText `split_words:"true" desc:"Credentials file of a user."`
 	Nkey          Nkey              `split_words:"true" desc:"NKey seed of a user."`

@@ -3,7 +3,9 @@
 //
 // Messages are CloudEvents 1.0 events in binary mode, under
 // <prefix>.event.<system>.<account>.<stream>, and for dead letters
-// <prefix>.deadletter.<system>.<account>.<stream>.
+// <prefix>.deadletter.<system>.<account>.<stream>. Where the server can store
+// several messages as one, the checkpoint lies beside them, under
+// <prefix>.checkpoint.<unit>: see docs/adr/0007-nats-one-atomic-batch.md.
 package nats
 
 import (
