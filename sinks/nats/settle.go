@@ -145,7 +145,7 @@ func (s *session) explain(ctx context.Context, err error) error {
 		if changed := s.refresh(ctx); changed != nil {
 			return changed
 		}
-		return s.diagnose(ctx, err)
+		return fmt.Errorf("NATS stream %s did not take every message of a batch (free space when the server's disk is full): %w", s.cfg.Stream, err)
 	case codeBatchTooLarge:
 		return fault.Fatal(fmt.Errorf("NATS stream %s: %w", s.cfg.Stream, err), fmt.Sprintf("raise max_batch_size in the server's limits to %d", maxBatch))
 	case codeBatchTooMany:
