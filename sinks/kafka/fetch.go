@@ -224,13 +224,8 @@ func (c *client) reading(ctx context.Context, log *slog.Logger, subject string, 
 		if y, ok := errors.AsType[*yieldError](err); ok {
 			return y.err
 		}
-		if answer, ok := errors.AsType[*answerError](err); ok {
-			switch answer.code {
-			case kafkago.TopicAuthorizationFailed:
-				return fault.Fatal(fmt.Errorf("reading %s: %w", subject, err), "grant the user of KAFKA_SASL_USERNAME the operations DESCRIBE and READ on the topic")
-			case kafkago.OffsetOutOfRange:
-				return fault.Fatal(fmt.Errorf("reading %s: %w", subject, err), "the topic was cut, or deleted and created again: restore it from a backup")
-			}
+		if remedy := readRemedy(err); remedy != "" {
+			return fault.Fatal(fmt.Errorf("reading %s: %w", subject, err), remedy)
 		}
 		if judge(err) == stopped {
 			return stop(fmt.Errorf("reading %s: %w", subject, err), subject)
@@ -239,5 +234,20 @@ func (c *client) reading(ctx context.Context, log *slog.Logger, subject string, 
 		if err := retry.wait(ctx, err); err != nil {
 			return err
 		}
+	}
+}
+
+// readRemedy says what to do about an answer that says something else to a
+// reader than to a writer, or returns "" when err is none.
+func readRemedy(err error) string {
+	switch answer, _ := errors.AsType[*answerError](err); {
+	case answer == nil:
+		return ""
+	case answer.code == kafkago.TopicAuthorizationFailed:
+		return "grant the user of KAFKA_SASL_USERNAME the operations DESCRIBE and READ on the topic"
+	case answer.code == kafkago.OffsetOutOfRange:
+		return "the topic was cut, or deleted and created again: restore it from a backup"
+	default:
+		return ""
 	}
 }

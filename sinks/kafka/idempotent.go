@@ -31,10 +31,11 @@ type idempotent struct {
 	part      *partition // of the state
 	encoder   batchEncoder
 
-	saved   ends               // of the state
-	reached ends               // up to which messages were read back
-	marks   []checkpoint.Entry // of those that were
-	failed  error              // what ended the session
+	saved     ends               // of the state
+	reached   ends               // up to which messages were read back
+	marks     []checkpoint.Entry // of those that were
+	published bool               // whether a commit with messages began
+	failed    error              // what ended the session
 }
 
 // openIdempotent takes a unit over: first the claim, then the state up to
@@ -103,7 +104,7 @@ func (s *idempotent) Recover(ctx context.Context, yield func(checkpoint.Entry) e
 			return err
 		}
 	}
-	s.saved, s.marks = s.saved.with(s.reached), nil
+	s.marks = nil
 	s.state.forget()
 	return nil
 }
@@ -134,14 +135,21 @@ func (s *idempotent) commit(ctx context.Context, c sinks.Commit) error {
 		return err
 	}
 	failpoint.Hit(failpoint.KafkaBeforePublish)
+	messages := len(c.Events)+len(c.Dead) > 0
+	if messages && !s.published {
+		if err := s.findLate(ctx); err != nil {
+			return err
+		}
+		s.published = true
+	}
 	if err := s.publisher.Publish(ctx, c.Events, c.Dead); err != nil {
 		return err
 	}
 	failpoint.Hit(failpoint.KafkaPublished)
 	entries := s.unit.Commit(c.State, time.Now())
 	saved := s.saved
-	if len(c.Events)+len(c.Dead) > 0 {
-		saved = saved.with(s.publisher.ends())
+	if messages && len(s.marks) == 0 { // else they were not recovered
+		saved = saved.with(s.reached).with(s.publisher.ends())
 		entries = append([]checkpoint.Entry{saved.entry()}, entries...)
 	}
 	if err := s.save(ctx, entries); err != nil {

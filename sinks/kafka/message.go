@@ -91,3 +91,10 @@ func attributes(headers []protocol.Header) []schema.Attribute {
 	}
 	return found
 }
+
+// publicationID returns the [schema.Message.PublicationID] that the headers of
+// a record tell.
+func publicationID(headers []protocol.Header) string {
+	m := schema.Message{ID: recordHeader(headers, attributePrefix+"id"), Replay: recordHeader(headers, attributePrefix+"replayid")}
+	return m.PublicationID()
+}

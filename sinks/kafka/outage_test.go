@@ -17,6 +17,7 @@ import (
 // bubble is a stand-in whose network is in memory, where time passes only
 // when everything waits, and a publisher.
 type bubble struct {
+	network   kfake.VirtualNetwork
 	cluster   *kfake.Cluster
 	cfg       Config
 	publisher *Publisher
@@ -26,19 +27,19 @@ type bubble struct {
 func inBubble(t *testing.T, test func(ctx context.Context, b *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		var network kfake.VirtualNetwork
-		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(network.Listen))
+		var b bubble
+		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(b.network.Listen))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer cluster.Close()
-		b := &bubble{cluster: cluster, cfg: testConfig(t, cluster.ListenAddrs())}
-		b.publisher, err = newPublisher(t.Context(), &b.cfg, b.log.logger(), network.DialContext)
+		b.cluster, b.cfg = cluster, testConfig(t, cluster.ListenAddrs())
+		b.publisher, err = newPublisher(t.Context(), &b.cfg, b.log.logger(), b.network.DialContext)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer b.publisher.Close()
-		test(t.Context(), b)
+		test(t.Context(), &b)
 	})
 }
 

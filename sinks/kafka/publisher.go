@@ -59,9 +59,12 @@ type Publisher struct {
 
 	mu     sync.Mutex
 	stored [][]item // by the call under way
-	// settled counts, by message id, what calls of Publish stored that
+	// settled counts, by publication id, what calls of Publish stored that
 	// failed as a whole: the next call skips it.
 	settled map[string]int
+	// late holds the publication ids of what an earlier process stored after its
+	// messages were read back: they are skipped, too.
+	late map[string]bool
 }
 
 var _ sinks.Publisher = (*Publisher)(nil)
@@ -99,7 +102,7 @@ func publisherOn(ctx context.Context, c *client, cfg *Config, log *slog.Logger, 
 		topic:      cfg.Topic, deadTopic: cfg.DeadletterTopic,
 		encoders: make(chan *encoder, parallel),
 		limits:   limits,
-		settled:  make(map[string]int),
+		settled:  make(map[string]int), late: make(map[string]bool),
 	}
 	var err error
 	if p.id, err = p.producer.newID(ctx); err != nil {

@@ -97,44 +97,67 @@ func (s *idempotent) readBack(ctx context.Context) error {
 	if s.saved, err = decodeEnds(value); err != nil {
 		return err
 	}
-	s.marks, err = s.sink.marksBetween(ctx, s.state.unit, s.saved, s.reached)
+	err = s.sink.eachMarked(ctx, s.state.unit, s.saved, s.reached, func(r *protocol.Record, mark []byte) error {
+		e, err := checkpoint.MarkEntry(len(s.marks), bytes.Clone(mark))
+		s.marks = append(s.marks, e)
+		return err
+	})
 	if len(s.marks) > 0 {
 		s.sink.log.Info("read back messages that the checkpoint may not cover", "unit", s.state.unit, "messages", len(s.marks))
 	}
 	return err
 }
 
-// marksBetween returns the marks of the unit's messages in a range of offsets,
-// those of one partition in order. A partition that from does not know is read
-// from its beginning, as is one whose retention went past from.
-func (s *sink) marksBetween(ctx context.Context, unit string, from, to ends) (marks []checkpoint.Entry, err error) {
+// findLate looks, before the first message is published, for messages of the
+// unit that came after the rest was read back: what the earlier owner had sent
+// and the brokers had not stored yet. They are not published again.
+func (s *idempotent) findLate(ctx context.Context) error {
+	now, err := s.sink.ends(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.sink.eachMarked(ctx, s.state.unit, s.reached, now, func(r *protocol.Record, _ []byte) error {
+		s.publisher.late[publicationID(r.Headers)] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if n := len(s.publisher.late); n > 0 {
+		s.sink.log.Warn("messages of an earlier connector came late", "unit", s.state.unit, "messages", n)
+	}
+	s.reached = now
+	return nil
+}
+
+// eachMarked calls do for the unit's messages in a range of offsets, those of
+// one partition in order; mark is valid during the call. A partition that from
+// does not know is read from its beginning, as is one whose retention went
+// past from.
+func (s *sink) eachMarked(ctx context.Context, unit string, from, to ends, do func(r *protocol.Record, mark []byte) error) error {
 	origin := []byte(markOrigin(s.cfg.CheckpointTopic, unit))
 	for topic, offsets := range to {
 		for i, end := range offsets {
-			begin := int64(0)
+			v, begin := view{topic: topic, partition: int32(i)}, int64(0)
 			if i < len(from[topic]) {
 				begin = from[topic][i]
 			}
-			err := s.eachRecord(ctx, view{topic: topic, partition: int32(i)}, begin, end, func(r *protocol.Record) error {
-				for _, h := range r.Headers {
-					mark, ours := bytes.CutPrefix(h.Value, origin)
-					if h.Key != markHeader || !ours {
-						continue
-					}
-					e, err := checkpoint.MarkEntry(len(marks), bytes.Clone(mark))
-					if err != nil {
-						return fmt.Errorf("reading the header %s of %s[%d]@%d: %w", markHeader, topic, i, r.Offset, err)
-					}
-					marks = append(marks, e)
+			err := s.eachRecord(ctx, v, begin, end, func(r *protocol.Record) error {
+				mark, ours := bytes.CutPrefix([]byte(recordHeader(r.Headers, markHeader)), origin)
+				if !ours {
+					return nil
+				}
+				if err := do(r, mark); err != nil {
+					return fmt.Errorf("reading the header %s of %v@%d: %w", markHeader, v, r.Offset, err)
 				}
 				return nil
 			})
 			if err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return marks, nil
+	return nil
 }
 
 // eachRecord calls do for the records from begin, or from the first that is

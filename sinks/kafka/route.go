@@ -38,8 +38,13 @@ func (p *Publisher) route(events, dead []schema.Message) map[*partition][]item {
 		}
 		for i := range messages {
 			m := &messages[i]
-			if len(p.settled) > 0 && skipped[m.ID] < p.settled[m.ID] {
-				skipped[m.ID]++
+			id := m.PublicationID()
+			if p.late[id] {
+				delete(p.late, id)
+				p.settled[id]++
+			}
+			if len(p.settled) > 0 && skipped[id] < p.settled[id] {
+				skipped[id]++
 				continue
 			}
 			key := []byte(m.Key())
@@ -47,7 +52,7 @@ func (p *Publisher) route(events, dead []schema.Message) map[*partition][]item {
 			if shares[n] == nil {
 				shares[n] = make([]item, 0, len(messages)/len(partitions)*5/4+1)
 			}
-			shares[n] = append(shares[n], item{message: m, id: m.ID, key: key, dead: dead, index: i})
+			shares[n] = append(shares[n], item{message: m, id: id, key: key, dead: dead, index: i})
 		}
 		for n, share := range shares {
 			if len(share) > 0 {
