@@ -117,6 +117,7 @@ write_config() { # DIR PORT
 		log.segment.bytes=16777216
 		log.index.size.max.bytes=1048576
 		log.cleaner.dedupe.buffer.size=16777216
+		log.cleaner.backoff.ms=200
 		num.network.threads=2
 		num.io.threads=4
 	END
