@@ -17,7 +17,7 @@ const (
 	atLeaderEpoch = 12
 	atMagic       = 16
 	atChecksum    = 17 // CRC-32C of everything from atAttributes
-	atAttributes  = 21 // codec, and flags such as [transactional]
+	atAttributes  = 21 // codec, and flags such as [inTransaction]
 	atLastDelta   = 23
 	atFirstTime   = 27
 	atMaxTime     = 35
@@ -34,8 +34,8 @@ const (
 // prefixBytes is the length of the size that precedes a batch on the wire.
 const prefixBytes = 4
 
-// transactional is the attribute of batches that belong to a transaction.
-const transactional = 0x10
+// inTransaction is the attribute of batches that belong to a transaction.
+const inTransaction = 0x10
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

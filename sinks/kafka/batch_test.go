@@ -17,31 +17,50 @@ import (
 // TestBatchEqualsKmsg compares the encoder with franz-go's, byte for byte
 // where nothing is compressed and record for record where it is.
 func TestBatchEqualsKmsg(t *testing.T) {
-	var e batchEncoder // kept across batches, as the producer does
-	rapid.Check(t, func(t *rapid.T) {
+	for code := compress.None; code <= compress.Zstd; code++ {
+		for name, attributes := range map[string]int16{"idempotent": 0, "transactional": inTransaction} {
+			t.Run(code.String()+"/"+name, func(t *testing.T) { rapid.Check(t, batchEqualsKmsg(code, attributes)) })
+		}
+	}
+}
+
+func batchEqualsKmsg(code compress.Compression, attributes int16) func(*rapid.T) {
+	e := &batchEncoder{codec: code.Codec(), maxBytes: math.MaxInt} // kept across batches, as the producer does
+	return func(t *rapid.T) {
 		records := rapid.SliceOfN(drawRecord(), 1, 40).Draw(t, "records")
 		p := producerID{rapid.Int64().Draw(t, "id"), rapid.Int16().Draw(t, "epoch")}
 		sequence := rapid.Int32().Draw(t, "sequence")
-		attributes := rapid.SampledFrom([]int16{0, transactional}).Draw(t, "attributes")
-		code := rapid.SampledFrom([]compress.Compression{0, 1, 2, 3, 4}).Draw(t, "codec")
-
-		e.codec, e.maxBytes = code.Codec(), math.MaxInt
-		got := encode(t, &e, records, attributes)
+		got := encode(t, e, records, attributes)
 		stamp(got, p, sequence)
 		if size := binary.BigEndian.Uint32(got); int(size) != len(got)-prefixBytes {
 			t.Fatalf("size prefix: got %d, want %d", size, len(got)-prefixBytes)
 		}
 		got = got[prefixBytes:]
-
 		want := kmsgBatch(records, attributes|int16(code), p, sequence)
-		if code == compress.None {
-			if w := seal(want); !bytes.Equal(got, w) {
-				t.Fatalf("got  %x\nwant %x", got, w)
-			}
-			return
+		if code != compress.None {
+			compareCompressed(t, got, want)
+		} else if w := seal(want); !bytes.Equal(got, w) {
+			t.Fatalf("got  %x\nwant %x", got, w)
 		}
-		compareCompressed(t, got, want)
-	})
+	}
+}
+
+// TestLargeBatchEqualsKmsg has lengths and numbers of records that take three
+// bytes.
+func TestLargeBatchEqualsKmsg(t *testing.T) {
+	records := make([]record, 9000)
+	for i := range records {
+		records[i] = record{time: int64(i * i), key: fmt.Appendf(nil, "key-%d", i), value: bytes.Repeat([]byte("x"), i%70)}
+		if i%3000 == 0 {
+			records[i].value = bytes.Repeat([]byte("y"), 9000)
+		}
+	}
+	e := batchEncoder{maxBytes: math.MaxInt}
+	got := encode(t, &e, records, inTransaction)
+	stamp(got, producerID{7, 3}, math.MaxInt32)
+	if want := seal(kmsgBatch(records, inTransaction, producerID{7, 3}, math.MaxInt32)); !bytes.Equal(got[prefixBytes:], want) {
+		t.Error("the batches differ")
+	}
 }
 
 func drawRecord() *rapid.Generator[record] {

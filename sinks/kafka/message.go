@@ -24,6 +24,7 @@ type encoder struct {
 	listed  []schema.Attribute
 	names   map[string]string // header by attribute
 	origin  string            // of marks; empty when they are not written
+	flags   int16             // attributes of the batches: transactional, or none
 }
 
 func newEncoder(c Compression, maxBytes int) *encoder {
@@ -60,7 +61,7 @@ func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 			break
 		}
 	}
-	set, err := e.batch.finish(0)
+	set, err := e.batch.finish(e.flags)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,9 @@ const (
 type producer struct {
 	client *client
 	log    *slog.Logger
+	// transactional is the transactional.id of batches that belong to a
+	// transaction, else empty.
+	transactional string
 }
 
 // partition is the state of one partition of a topic. Each has its producer
@@ -84,7 +87,8 @@ var errRefused = errors.New("refused by the broker")
 // send stores b, trying as long as it takes. It returns nil when b is stored,
 // an error that wraps errRefused when it is not and never will be, and ErrFenced,
 // a fatal error or the error of ctx when that is unknown: b is then
-// kept in part.doubt, to be sent again before anything else.
+// kept in part.doubt, to be sent again before anything else. In a transaction
+// an error that wraps errUnfinished takes the place of a new producer id.
 func (p *producer) send(ctx context.Context, part *partition, b *batch) error {
 	retry := newRetry(p.log, part.String())
 	for {
@@ -108,8 +112,11 @@ func (p *producer) send(ctx context.Context, part *partition, b *batch) error {
 		case fenced:
 			return fmt.Errorf("%w: partition %v: %w", sinks.ErrFenced, part, err)
 		case stopped:
-			return stop(fmt.Errorf("writing to %v: %w", part, err), part.topic)
+			return stopTransactional(fmt.Errorf("writing to %v: %w", part, err), p.transactional, part.topic)
 		case renumber:
+			if p.transactional != "" {
+				return fmt.Errorf("%w: writing to %v: %w", errUnfinished, part, err)
+			}
 			p.log.Warn("Kafka lost the state of the producer: sending under a new producer id",
 				"partition", part.String(), "error", err, "duplicates_possible", b.unanswered)
 			if err := p.renumber(ctx, part, b); err != nil {
@@ -132,8 +139,9 @@ func (p *producer) attempt(ctx context.Context, part *partition, b *batch) (base
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	res, err := p.client.roundTrip(ctx, &rawproduce.Request{
-		Acks:    allReplicas,
-		Timeout: int32(ackTimeout.Milliseconds()),
+		TransactionalID: p.transactional,
+		Acks:            allReplicas,
+		Timeout:         int32(ackTimeout.Milliseconds()),
 		Topics: []rawproduce.RequestTopic{{Topic: part.topic, Partitions: []rawproduce.RequestPartition{{
 			Partition: part.id,
 			RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(b.set)},

@@ -76,8 +76,8 @@ func NewPublisher(ctx context.Context, cfg Config, log *slog.Logger) (*Publisher
 	return newPublisher(ctx, &cfg, log, (&net.Dialer{Timeout: dialTimeout}).DialContext)
 }
 
-func newPublisher(ctx context.Context, cfg *Config, log *slog.Logger, dial dialFunc) (_ *Publisher, err error) {
-	c, err := newClient(cfg, dial, cfg.Topic, cfg.DeadletterTopic)
+func newPublisher(ctx context.Context, cfg *Config, log *slog.Logger, dial dialFunc, more ...string) (_ *Publisher, err error) {
+	c, err := newClient(cfg, dial, append(more, cfg.Topic, cfg.DeadletterTopic)...)
 	if err != nil {
 		return nil, err
 	}

@@ -79,8 +79,8 @@ func (p *Publisher) doubtful() map[*partition][]item {
 }
 
 // each calls do for every partition of work at the same time and returns the
-// gravest error. After a fatal one the others are interrupted: they could be
-// trying for ever.
+// gravest error. After a fatal one, or one that ends the transaction, the
+// others are interrupted: they could be trying for ever.
 func (p *Publisher) each(ctx context.Context, work map[*partition][]item, do func(context.Context, *partition, []item) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (p *Publisher) each(ctx context.Context, work map[*partition][]item, do fun
 		if gravity(err) > gravity(gravest) {
 			gravest = err
 		}
-		if gravity(gravest) >= gravityFatal {
+		if gravity(gravest) >= gravityUnfinished {
 			cancel()
 		}
 	}
@@ -126,6 +126,7 @@ func (p *Publisher) each(ctx context.Context, work map[*partition][]item, do fun
 const (
 	gravityNone = iota
 	gravityOther
+	gravityUnfinished
 	gravityFatal
 	gravityFenced
 )
@@ -138,6 +139,8 @@ func gravity(err error) int {
 		return gravityFenced
 	case fault.IsFatal(err):
 		return gravityFatal
+	case errors.Is(err, errUnfinished):
+		return gravityUnfinished
 	default:
 		return gravityOther
 	}

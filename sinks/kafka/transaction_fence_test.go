@@ -1,0 +1,174 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"connector/checkpoint"
+	"connector/internal/fault"
+	"connector/internal/testkafka"
+	"connector/internal/wait"
+	"connector/sinks"
+)
+
+// checkFenced fails the test unless err says that by took the unit.
+func checkFenced(t *testing.T, err error, by string) {
+	t.Helper()
+	if !errors.Is(err, sinks.ErrFenced) || !fault.IsFatal(err) || !strings.Contains(err.Error(), "fenced by "+by) {
+		t.Errorf("got %v, want a fatal error: fenced by %s", err, by)
+	}
+}
+
+// TestTransactionFenced takes a unit over from an owner that goes on.
+func TestTransactionFenced(t *testing.T) {
+	t.Parallel()
+	brokers := testkafka.Brokers(t)
+	t.Run("between commits", func(t *testing.T) {
+		t.Parallel()
+		u := newUnitTest(t, brokers)
+		ann := u.open("ann")
+		u.commit(ann, commit(0, 10))
+		ben := u.open("ben")
+		for range 2 {
+			checkFenced(t, ann.Commit(t.Context(), commit(10, 10)), "ben")
+		}
+		u.commit(ben, commit(10, 20))
+		checkFenced(t, ann.Commit(t.Context(), commit(10, 10)), "ben")
+		u.commit(ben, commit(30, 10))
+		u.check(messages(0, 40), "ben")
+	})
+	t.Run("before the end of a commit", func(t *testing.T) {
+		t.Parallel()
+		u, net := newUnitTest(t, brokers), &network{}
+		dial := u.dial
+		u.dial = net.dial
+		ann := u.open("ann")
+		u.commit(ann, commit(0, 10))
+		net.lose(kmsg.EndTxn, 1000, 0)
+		result := make(chan error)
+		go func() { result <- ann.Commit(t.Context(), commit(10, 10)) }()
+		for net.count() == 0 {
+			wait.For(t.Context(), 5*time.Millisecond)
+		}
+		if got := u.uncommitted(); got != 20 {
+			t.Errorf("got %d events, committed or not, want 20", got)
+		}
+		u.dial = dial
+		ben := u.open("ben")
+		net.lose(kmsg.EndTxn, 0, 0)
+		checkFenced(t, <-result, "ben")
+		u.commit(ben, commit(10, 5))
+		u.check(messages(0, 15), "ben")
+	})
+	t.Run("before the fence is written", func(t *testing.T) {
+		t.Parallel()
+		u := newUnitTest(t, brokers)
+		ann := u.open("ann")
+		u.commit(ann, commit(0, 10))
+		if _, err := ann.coordinator.init(t.Context()); err != nil { // what ben's takeover begins with
+			t.Fatal(err)
+		}
+		result := make(chan error)
+		go func() { result <- ann.Commit(t.Context(), commit(10, 10)) }()
+		wait.For(t.Context(), 300*time.Millisecond)
+		ben := u.open("ben")
+		checkFenced(t, <-result, "ben")
+		u.commit(ben, commit(10, 5))
+		u.check(messages(0, 15), "ben")
+	})
+	t.Run("without writing a fence", func(t *testing.T) {
+		t.Parallel()
+		u := newUnitTest(t, brokers)
+		ann := u.open("ann")
+		ann.grace = 300 * time.Millisecond
+		u.commit(ann, commit(0, 10))
+		if _, err := ann.coordinator.init(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		u.commit(ann, commit(10, 10))
+		if d := time.Since(began); d < ann.grace {
+			t.Errorf("took the unit back after %v, want %v", d, ann.grace)
+		}
+		u.check(messages(0, 20), "ann")
+	})
+	t.Run("many at once", func(t *testing.T) {
+		t.Parallel()
+		u := newUnitTest(t, brokers)
+		results := make(chan error)
+		for _, owner := range []string{"ann", "ben", "cid", "dan"} {
+			go func() {
+				s, err := u.tryOpen(owner)
+				for i := 0; err == nil && i < 20; i++ {
+					err = s.Commit(t.Context(), commit(0, 1))
+				}
+				results <- err
+			}()
+		}
+		kept := 0
+		for range 4 {
+			err := <-results
+			if err == nil {
+				kept++
+			} else if !errors.Is(err, sinks.ErrFenced) {
+				t.Errorf("got %v, want ErrFenced", err)
+			}
+		}
+		if kept == 0 {
+			t.Error("nobody kept the unit")
+		}
+		t.Logf("%d kept the unit", kept)
+		u.checkNumbers()
+	})
+}
+
+func (n *network) count() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.hits
+}
+
+// uncommitted counts the events that readers of uncommitted messages see.
+func (u *unitTest) uncommitted() int {
+	u.t.Helper()
+	ctx, cancel := context.WithTimeout(u.t.Context(), 20*time.Second)
+	defer cancel()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(u.cfg.Brokers...), kgo.ConsumeTopics(u.cfg.Topic), kgo.FetchMaxWait(100*time.Millisecond))
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	defer cl.Close()
+	n := 0
+	for empty := 0; empty < 3; {
+		poll, done := context.WithTimeout(ctx, 300*time.Millisecond)
+		got := cl.PollFetches(poll).NumRecords()
+		done()
+		if n += got; got == 0 {
+			empty++
+		}
+	}
+	return n
+}
+
+// checkNumbers fails the test unless the committed fences count from 1
+// without a gap.
+func (u *unitTest) checkNumbers() {
+	u.t.Helper()
+	next := uint64(1)
+	for _, r := range u.stored(u.checkpoint) {
+		if string(r.Key) != checkpoint.FenceKey {
+			continue
+		}
+		f, err := checkpoint.DecodeFence(r.Value)
+		if err != nil || f.Number != next {
+			u.t.Errorf("commit at offset %d: got %v, number %d and error %v, want number %d", r.Offset, f, f.Number, err, next)
+		}
+		next = f.Number + 1
+	}
+}
