@@ -18,7 +18,7 @@ const (
 // begin makes the state of a unit that has none, or only what an interrupted
 // import left: from the earlier checkpoint if there is one, else a new one. The
 // fence comes last, with what makes the state complete.
-func (s *idempotent) begin(ctx context.Context) error {
+func (s *ownership) begin(ctx context.Context) error {
 	covered, err := s.sink.ends(ctx)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s *idempotent) begin(ctx context.Context) error {
 }
 
 // mayBeNew refuses to begin where something was published before.
-func (s *idempotent) mayBeNew(now ends) error {
+func (s *ownership) mayBeNew(now ends) error {
 	if s.sink.opts.New {
 		return nil
 	}
@@ -79,7 +79,7 @@ func (s *idempotent) mayBeNew(now ends) error {
 
 // importer writes entries of another store.
 type importer struct {
-	session  *idempotent
+	session  *ownership
 	imported map[string]bool
 	live     []checkpoint.Entry // those that are not paged
 	batch    []checkpoint.Entry

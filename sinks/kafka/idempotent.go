@@ -23,19 +23,12 @@ import (
 // begun to; its state does not count, and it learns of its successor before it
 // publishes anything else.
 type idempotent struct {
-	sink      *sink
-	state     *unitState
-	unit      *checkpoint.Unit
-	mine      takeover
+	ownership
 	publisher *Publisher
 	part      *partition // of the state
 	encoder   batchEncoder
-
-	saved     ends               // of the state
-	reached   ends               // up to which messages were read back
-	marks     []checkpoint.Entry // of those that were
-	published bool               // whether a commit with messages began
-	failed    error              // what ended the session
+	published bool  // whether a commit with messages began
+	failed    error // what ended the session
 }
 
 // openIdempotent takes a unit over: first the claim, then the state up to
@@ -51,40 +44,15 @@ func (s *sink) openIdempotent(ctx context.Context, unit string) (sinks.Session, 
 	}
 	p.mark(markOrigin(s.cfg.CheckpointTopic, unit))
 	session := &idempotent{
-		sink: s, state: state, publisher: p,
+		ownership: ownership{sink: s, state: state}, publisher: p,
 		part:    &partition{topic: state.view.topic, id: state.view.partition, producer: p.id},
 		encoder: batchEncoder{codec: codec(s.cfg.Compression), maxBytes: math.MaxInt},
 	}
-	if err := session.open(ctx); err != nil {
+	session.ownership.save = session.save
+	if err := session.open(ctx, session.claim); err != nil {
 		return nil, fmt.Errorf("taking over unit %s: %w", unit, err)
 	}
 	return session, nil
-}
-
-func (s *idempotent) open(ctx context.Context) error {
-	if err := s.state.take(ctx, s.sink.opts.Owner, s.write); err != nil {
-		return err
-	}
-	s.mine = s.state.takeover
-	failpoint.Hit(failpoint.KafkaTakenOver)
-	if !s.state.has(checkpoint.FenceKey) {
-		if err := s.begin(ctx); err != nil {
-			return err
-		}
-	}
-	var err error
-	if s.unit, err = s.state.unitOf(ctx, s.sink.opts.Owner); err != nil {
-		return err
-	}
-	if err := s.repair(ctx); err != nil {
-		return err
-	}
-	failpoint.Hit(failpoint.KafkaLoaded)
-	if err := s.readBack(ctx); err != nil {
-		return err
-	}
-	failpoint.Hit(failpoint.KafkaReadBack)
-	return nil
 }
 
 // Limits are those of the topics.
@@ -92,27 +60,6 @@ func (s *idempotent) Limits() sinks.Limits {
 	l := s.publisher.limits
 	l.Marks = true
 	return l
-}
-
-// Recover yields the state, then the marks of messages that it may not cover.
-func (s *idempotent) Recover(ctx context.Context, yield func(checkpoint.Entry) error) error {
-	if err := s.state.each(ctx, yield); err != nil {
-		return err
-	}
-	for _, e := range s.marks {
-		if err := yield(e); err != nil {
-			return err
-		}
-	}
-	s.marks = nil
-	s.state.forget()
-	return nil
-}
-
-// Get reads what is not in memory from the checkpoint topic, trying as long as
-// it takes.
-func (s *idempotent) Get(ctx context.Context, key string) ([]byte, error) {
-	return s.state.entry(ctx, key)
 }
 
 // Commit publishes the messages and saves the state after them.
@@ -148,8 +95,8 @@ func (s *idempotent) commit(ctx context.Context, c sinks.Commit) error {
 	failpoint.Hit(failpoint.KafkaPublished)
 	entries := s.unit.Commit(c.State, time.Now())
 	saved := s.saved
-	if messages && len(s.marks) == 0 { // else they were not recovered
-		saved = saved.with(s.reached).with(s.publisher.ends())
+	if messages {
+		saved = s.covered(s.publisher)
 		entries = append([]checkpoint.Entry{saved.entry()}, entries...)
 	}
 	if err := s.save(ctx, entries); err != nil {
@@ -171,23 +118,6 @@ func (s *idempotent) check(ctx context.Context) error {
 		return err
 	}
 	return s.repair(ctx)
-}
-
-// repair repeats what an earlier owner's late write hides.
-func (s *idempotent) repair(ctx context.Context) error {
-	if err := s.state.rival(s.mine); err != nil {
-		return err
-	}
-	if len(s.state.stale) == 0 {
-		return nil
-	}
-	entries, err := s.state.repairs(ctx)
-	if err != nil {
-		return err
-	}
-	s.sink.log.Warn("an earlier connector wrote to the checkpoint after it was taken over: repeating what it hides",
-		"unit", s.state.unit, "entries", len(entries))
-	return s.save(ctx, entries)
 }
 
 // save appends entries to the state as one, and learns where they lie.
@@ -219,8 +149,8 @@ func (s *idempotent) save(ctx context.Context, entries []checkpoint.Entry) error
 	}
 }
 
-func (s *idempotent) write(ctx context.Context, records []record) error {
-	_, err := s.append(ctx, records)
+func (s *idempotent) claim(ctx context.Context, t takeover) error {
+	_, err := s.append(ctx, []record{t.record()})
 	return err
 }
 

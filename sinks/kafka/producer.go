@@ -60,6 +60,8 @@ type partition struct {
 	doubt    *batch // sent, without a definite answer so far
 }
 
+func (p *partition) restart(id producerID) { p.producer, p.sequence, p.doubt = id, 0, nil }
+
 func (p *partition) String() string { return fmt.Sprintf("%s[%d]", p.topic, p.id) }
 
 // batch is a finished batch on its way.

@@ -76,8 +76,8 @@ func NewPublisher(ctx context.Context, cfg Config, log *slog.Logger) (*Publisher
 	return newPublisher(ctx, &cfg, log, (&net.Dialer{Timeout: dialTimeout}).DialContext)
 }
 
-func newPublisher(ctx context.Context, cfg *Config, log *slog.Logger, dial dialFunc, more ...string) (_ *Publisher, err error) {
-	c, err := newClient(cfg, dial, append(more, cfg.Topic, cfg.DeadletterTopic)...)
+func newPublisher(ctx context.Context, cfg *Config, log *slog.Logger, dial dialFunc) (_ *Publisher, err error) {
+	c, err := newClient(cfg, dial, cfg.Topic, cfg.DeadletterTopic)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +96,17 @@ func newPublisher(ctx context.Context, cfg *Config, log *slog.Logger, dial dialF
 
 // publisherOn returns a publisher of its own producer id on c.
 func publisherOn(ctx context.Context, c *client, cfg *Config, log *slog.Logger, counts map[string]int, limits sinks.Limits) (*Publisher, error) {
+	p := unnumbered(c, cfg, log, counts, limits)
+	var err error
+	if p.id, err = p.producer.newID(ctx); err != nil {
+		return nil, err
+	}
+	p.restart(p.id)
+	return p, nil
+}
+
+// unnumbered returns a publisher that has no producer id yet.
+func unnumbered(c *client, cfg *Config, log *slog.Logger, counts map[string]int, limits sinks.Limits) *Publisher {
 	p := &Publisher{
 		client: c, producer: &producer{client: c, log: log},
 		partitions: make(map[string][]*partition, len(counts)),
@@ -104,19 +115,25 @@ func publisherOn(ctx context.Context, c *client, cfg *Config, log *slog.Logger, 
 		limits:   limits,
 		settled:  make(map[string]int), late: make(map[string]bool),
 	}
-	var err error
-	if p.id, err = p.producer.newID(ctx); err != nil {
-		return nil, err
-	}
 	for _, topic := range []string{cfg.Topic, cfg.DeadletterTopic} {
 		for i := range counts[topic] {
-			p.partitions[topic] = append(p.partitions[topic], &partition{topic: topic, id: int32(i), producer: p.id})
+			p.partitions[topic] = append(p.partitions[topic], &partition{topic: topic, id: int32(i)})
 		}
 	}
 	for range parallel {
 		p.encoders <- newEncoder(cfg.Compression, min(batchBytes, limits.MaxMessageBytes))
 	}
-	return p, nil
+	return p
+}
+
+// restart makes all partitions begin anew under a producer id or epoch that
+// they were not written with yet.
+func (p *Publisher) restart(id producerID) {
+	for _, partitions := range p.partitions {
+		for _, part := range partitions {
+			part.restart(id)
+		}
+	}
 }
 
 // mark makes messages carry their marks, as those of origin.

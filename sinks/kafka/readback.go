@@ -82,7 +82,7 @@ func (s *sink) bound(ctx context.Context, v view, b bound) (offset int64, err er
 
 // readBack collects the marks of messages that lie after what the state
 // covers.
-func (s *idempotent) readBack(ctx context.Context) error {
+func (s *ownership) readBack(ctx context.Context) error {
 	value, err := s.state.entry(ctx, endsKey)
 	if err != nil {
 		return err

@@ -15,23 +15,23 @@ import (
 	"connector/sinks"
 )
 
-// reader is a consumer of somebody else's.
-type reader struct {
+// thirdParty is a consumer of somebody else's.
+type thirdParty struct {
 	name    string
 	program string
 	args    func(brokers, topic, isolation string, n int) []string
 }
 
 // kcat is a consumer on librdkafka.
-func kcat() reader {
-	return reader{"kcat", "kcat", func(brokers, topic, isolation string, _ int) []string {
+func kcat() thirdParty {
+	return thirdParty{"kcat", "kcat", func(brokers, topic, isolation string, _ int) []string {
 		return []string{"-C", "-q", "-e", "-o", "beginning", "-X", "isolation.level=" + isolation, "-b", brokers, "-t", topic, "-f", `%h\t%k\t%s\n`}
 	}}
 }
 
 // javaClient is Kafka's own consumer, from the jars of scripts/kafka.sh.
-func javaClient() reader {
-	return reader{"the Java client", "../../scripts/kafka.sh", func(brokers, topic, isolation string, n int) []string {
+func javaClient() thirdParty {
+	return thirdParty{"the Java client", "../../scripts/kafka.sh", func(brokers, topic, isolation string, n int) []string {
 		return []string{"tool", "-Dlog4j2.level=OFF", "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", brokers, "--topic", topic,
 			"--from-beginning", "--isolation-level", isolation, "--timeout-ms", "6000", "--max-messages", fmt.Sprint(n),
 			"--property", "print.key=true", "--property", "print.headers=true", "--property", "headers.separator=,"}
@@ -40,7 +40,7 @@ func javaClient() reader {
 
 // read returns the messages of a topic, at most about n, by key, each as id
 // and body.
-func (r reader) read(t *testing.T, brokers []string, topic, isolation string, n int) map[string][]string {
+func (r thirdParty) read(t *testing.T, brokers []string, topic, isolation string, n int) map[string][]string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), r.program, r.args(strings.Join(brokers, ","), topic, isolation, n)...)
 	var stderr strings.Builder
@@ -143,7 +143,7 @@ func (u *unitTest) leaveOpen(s *transactional, events []schema.Message) int {
 }
 
 func (u *unitTest) checkReaders(want []schema.Message, hidden int) {
-	readers := []reader{kcat()}
+	readers := []thirdParty{kcat()}
 	if os.Getenv(testkafka.Variable) == "" {
 		u.t.Logf("not read back with the Java client: set %s", testkafka.Variable)
 	} else {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"time"
 
 	"connector/checkpoint"
 	"connector/sinks"
@@ -19,6 +20,9 @@ type sink struct {
 	client *client
 	counts map[string]int // partitions by topic
 	limits sinks.Limits
+
+	transactionTimeout time.Duration
+	ownerGrace         time.Duration
 }
 
 // NewSink connects to cfg.Brokers and finds or creates the topics. cfg has
@@ -47,17 +51,26 @@ func newSink(ctx context.Context, cfg Config, opts sinks.Options, dial dialFunc)
 	}
 	return &sink{
 		cfg: cfg, opts: opts, log: opts.Log, client: c, counts: counts,
-		limits: limitsOf(messageBytes(ctx, c, opts.Log, cfg.Topic, cfg.DeadletterTopic)),
+		limits:             limitsOf(messageBytes(ctx, c, opts.Log, cfg.Topic, cfg.DeadletterTopic)),
+		transactionTimeout: transactionTimeout, ownerGrace: ownerGrace,
 	}, nil
 }
 
 // Open takes a unit over.
 func (s *sink) Open(ctx context.Context, unit string) (sinks.Session, error) {
+	if s.cfg.Delivery == Transactional {
+		return s.openTransactional(ctx, unit)
+	}
 	return s.openIdempotent(ctx, unit)
 }
 
 // Guarantee says what the way to deliver promises.
-func (s *sink) Guarantee() sinks.Guarantee { return sinks.OnceUnlessZombie }
+func (s *sink) Guarantee() sinks.Guarantee {
+	if s.cfg.Delivery == Transactional {
+		return sinks.ExactlyOnceCommitted
+	}
+	return sinks.OnceUnlessZombie
+}
 
 // Close ends all connections.
 func (s *sink) Close() error {

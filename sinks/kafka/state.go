@@ -14,6 +14,7 @@ import (
 
 	"connector/checkpoint"
 	"connector/internal/fault"
+	"connector/internal/wait"
 )
 
 // Keys of the checkpoint topic beside those of the state.
@@ -27,6 +28,9 @@ const (
 	termHeader     = "term"     // every record: the writer's term
 	takeoverHeader = "takeover" // of a takeover: tells two of one owner apart
 )
+
+// behindTimeout is how long the end of the state may lie before what is known of it.
+const behindTimeout = 5 * time.Second
 
 // unitState is the state of one unit, as read from its partition of the
 // checkpoint topic: for each key the last record counts.
@@ -98,17 +102,25 @@ func (s *unitState) read(ctx context.Context) error {
 	return nil
 }
 
-// end returns the last stable offset.
+// end returns the last stable offset, which is behind what the owner wrote for
+// a moment after a transaction or a change of the leader.
 func (s *unitState) end(ctx context.Context) (end int64, err error) {
-	err = s.client.reading(ctx, s.log, s.view.String(), func() (err error) {
-		end, err = s.client.offset(ctx, s.view, last)
-		return err
-	})
-	if err == nil && end < s.next {
-		err = fault.Fatal(fmt.Errorf("the checkpoint topic ends at %v@%d, but was read up to %d", s.view, end, s.next),
-			"it was cut, or deleted and created again: restore it from a backup")
+	for since := time.Now(); ; {
+		err = s.client.reading(ctx, s.log, s.view.String(), func() (err error) {
+			end, err = s.client.offset(ctx, s.view, last)
+			return err
+		})
+		if err != nil || end >= s.next {
+			return end, err
+		}
+		if time.Since(since) >= behindTimeout {
+			return end, fault.Fatal(fmt.Errorf("the checkpoint topic ends at %v@%d, but was read up to %d", s.view, end, s.next),
+				"it was cut, or deleted and created again: restore it from a backup")
+		}
+		if err := wait.For(ctx, markerPause); err != nil {
+			return end, err
+		}
 	}
-	return end, err
 }
 
 // apply takes in the record after those that were read.
@@ -291,6 +303,7 @@ func (s *unitState) entry(ctx context.Context, key string) ([]byte, error) {
 func (s *unitState) valueAt(ctx context.Context, key string, offset int64) (value []byte, err error) {
 	v := s.view
 	v.alone = true
+	v.isolation = readUncommitted // it is known to be committed, readers may see it a moment later
 	err = s.client.reading(ctx, s.log, v.String(), func() error {
 		_, err := s.client.fetch(ctx, v, offset, func(r *protocol.Record) error {
 			if r.Offset > offset {

@@ -50,23 +50,23 @@ func (t takeover) apply(fence []byte) ([]byte, error) {
 }
 
 // take makes owner the owner of the unit and reads the state up to there:
-// nobody else can change it afterwards. write stores records in the unit's
-// partition, in one piece, and returns when they are durable.
-func (s *unitState) take(ctx context.Context, owner string, write func(context.Context, []record) error) error {
+// nobody else can change it afterwards. claim stores the record of a claim in
+// the unit's partition and returns when it is durable.
+func (s *unitState) take(ctx context.Context, owner string, claim func(context.Context, takeover) error) error {
 	if err := s.read(ctx); err != nil {
 		return err
 	}
 	for {
 		t := newTakeover(owner, s.term+1)
-		if err := write(ctx, []record{t.record()}); err != nil {
+		if err := claim(ctx, t); err != nil {
 			return err
 		}
 		for s.term < t.term {
 			if err := s.read(ctx); err != nil {
 				return err
 			}
-			if s.term < t.term { // a transaction before the claim is still open
-				if err := wait.For(ctx, fetchWait); err != nil {
+			if s.term < t.term { // a transaction, that of the claim or one before it, is still open
+				if err := wait.For(ctx, markerPause); err != nil {
 					return err
 				}
 			}

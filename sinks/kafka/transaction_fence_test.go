@@ -156,19 +156,23 @@ func (u *unitTest) uncommitted() int {
 	return n
 }
 
-// checkNumbers fails the test unless the committed fences count from 1
-// without a gap.
+// checkNumbers fails the test unless the committed fences count commits and
+// takeovers without a gap.
 func (u *unitTest) checkNumbers() {
 	u.t.Helper()
-	next := uint64(1)
-	for _, r := range u.stored(u.checkpoint) {
+	var last checkpoint.Fence
+	for _, r := range u.stored(u.cfg.CheckpointTopic) {
 		if string(r.Key) != checkpoint.FenceKey {
 			continue
 		}
 		f, err := checkpoint.DecodeFence(r.Value)
-		if err != nil || f.Number != next {
-			u.t.Errorf("commit at offset %d: got %v, number %d and error %v, want number %d", r.Offset, f, f.Number, err, next)
+		want := last.Number + 1
+		if last.Term > 0 {
+			want += f.Term - last.Term
 		}
-		next = f.Number + 1
+		if err != nil || f.Number != want {
+			u.t.Errorf("commit at offset %d: got %v, number %d and error %v, want number %d", r.Offset, f, f.Number, err, want)
+		}
+		last = f
 	}
 }

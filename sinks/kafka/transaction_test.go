@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,20 +20,20 @@ import (
 	"connector/sinks"
 )
 
-// unitTest opens a unit in transactional mode, again and again.
+// unitTest opens a unit in transactional delivery, again and again.
 type unitTest struct {
-	t          *testing.T
-	cfg        Config
-	checkpoint string // topic
-	dial       dialFunc
-	timeout    time.Duration // of transactions
-	log        logs
+	t       *testing.T
+	cfg     Config
+	dial    dialFunc
+	timeout time.Duration // of transactions
+	grace   time.Duration
+	log     logs
 }
 
 func newUnitTest(t *testing.T, brokers []string) *unitTest {
 	t.Helper()
-	u := &unitTest{t: t, cfg: testConfig(t, brokers), checkpoint: testkafka.Topic(t), dial: new(net.Dialer).DialContext, timeout: transactionTimeout}
-	testkafka.Create(t, brokers, u.checkpoint, 1, "cleanup.policy", "compact")
+	u := &unitTest{t: t, cfg: testConfig(t, brokers), dial: new(net.Dialer).DialContext, timeout: transactionTimeout, grace: 2 * time.Second}
+	u.cfg.Delivery, u.cfg.TransactionalID = Transactional, u.cfg.CheckpointTopic
 	return u
 }
 
@@ -49,17 +50,36 @@ func (u *unitTest) open(owner string) *transactional {
 func (u *unitTest) tryOpen(owner string) (*transactional, error) {
 	ctx, cancel := context.WithTimeout(u.t.Context(), 60*time.Second)
 	defer cancel()
-	s, err := openStub(ctx, &u.cfg, u.log.logger(), u.dial, u.checkpoint, owner, "u0", u.timeout)
+	sink, err := newSink(ctx, u.cfg, sinks.Options{Owner: owner, Log: u.log.logger()}, u.dial)
 	if err != nil {
 		return nil, err
 	}
-	s.grace = 2 * time.Second
 	u.t.Cleanup(func() {
-		if err := s.Close(); err != nil {
+		if err := sink.Close(); err != nil {
 			u.t.Errorf("Close: %v", err)
 		}
 	})
-	return s, nil
+	sink.transactionTimeout, sink.ownerGrace = u.timeout, u.grace
+	session, err := sink.Open(ctx, "u0")
+	if err != nil {
+		return nil, err
+	}
+	u.t.Cleanup(func() {
+		if err := session.Close(); err != nil {
+			u.t.Errorf("Close: %v", err)
+		}
+	})
+	return session.(*transactional), recovered(ctx, session)
+}
+
+// recovered fails if a session yields a mark, which no message has.
+func recovered(ctx context.Context, s sinks.Session) error {
+	return s.Recover(ctx, func(e checkpoint.Entry) error {
+		if strings.Contains(e.Key, "m/") {
+			return fmt.Errorf("recovered the mark %q", e.Key)
+		}
+		return nil
+	})
 }
 
 // commit is one of n events from first on, and state that says so.
@@ -125,7 +145,7 @@ func (u *unitTest) stored(topic string) []*kgo.Record {
 func (u *unitTest) state() map[string]string {
 	u.t.Helper()
 	state := map[string]string{}
-	for _, r := range u.stored(u.checkpoint) {
+	for _, r := range u.stored(u.cfg.CheckpointTopic) {
 		state[string(r.Key)] = string(r.Value)
 		if r.Value == nil {
 			delete(state, string(r.Key))
@@ -136,7 +156,16 @@ func (u *unitTest) state() map[string]string {
 
 func (u *unitTest) fence() checkpoint.Fence {
 	u.t.Helper()
-	f, err := checkpoint.DecodeFence([]byte(u.state()[checkpoint.FenceKey]))
+	v, err := View(u.t.Context(), u.cfg, "u0")
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	defer v.Close()
+	value, err := v.Get(u.t.Context(), checkpoint.FenceKey)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	f, err := checkpoint.DecodeFence(value)
 	if err != nil {
 		u.t.Fatal(err)
 	}

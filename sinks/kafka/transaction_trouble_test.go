@@ -56,7 +56,7 @@ func TestTransactionChaos(t *testing.T) {
 		for ; wait.For(ctx, 100*time.Millisecond) == nil; n++ {
 			err := errors.Join(
 				cluster.MoveTopicPartition(u.cfg.Topic, int32(n%u.cfg.Partitions), int32(rand.IntN(3))),
-				cluster.MoveTopicPartition(u.checkpoint, 0, int32(rand.IntN(3))))
+				cluster.MoveTopicPartition(u.cfg.CheckpointTopic, 0, int32(rand.IntN(3))))
 			if err != nil {
 				t.Error(err)
 			}
@@ -284,7 +284,7 @@ func TestTransactionCancelled(t *testing.T) {
 			cluster.ControlKey(int16(key), func(r kmsg.Request) (kmsg.Response, error, bool) {
 				cluster.KeepControl()
 				p, ok := r.(*kmsg.ProduceRequest)
-				return nil, nil, !ok || p.Topics[0].Topic == u.checkpoint // the events are stored
+				return nil, nil, !ok || p.Topics[0].Topic == u.cfg.CheckpointTopic // the events are stored
 			})
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(50*time.Millisecond, cancel)
@@ -325,10 +325,8 @@ func TestTransactionOutage(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer cluster.Close()
-				u := &unitTest{t: t, cfg: testConfig(t, cluster.ListenAddrs()), checkpoint: "checkpoint", dial: network.DialContext, timeout: transactionTimeout}
-				if err := cluster.CreateTopic(u.checkpoint, 1, nil); err != nil {
-					t.Fatal(err)
-				}
+				u := newUnitTest(t, cluster.ListenAddrs())
+				u.dial = network.DialContext
 				s := u.open("ann")
 				u.commit(s, commit(0, 10))
 				code := kerr.NotEnoughReplicas
