@@ -20,7 +20,15 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	for _, d := range []Delivery{Idempotent, Transactional} {
+		t.Run(string(d), func(t *testing.T) { conform(t, d) })
+	}
+}
+
+func conform(t *testing.T, d Delivery) {
+	t.Helper()
 	cfg := testConfig(t, testkafka.Brokers(t))
+	cfg.Delivery, cfg.TransactionalID = d, cfg.CheckpointTopic
 	testkafka.Create(t, cfg.Brokers, cfg.CheckpointTopic, 4, "cleanup.policy", "compact", "max.message.bytes", fmt.Sprint(stateBytes))
 	var network breakable
 	target := sinktest.Target{
@@ -28,11 +36,16 @@ func TestConformance(t *testing.T) {
 			return newSink(ctx, cfg, sinks.Options{Owner: "test", Log: slog.New(slog.DiscardHandler)}, network.dial)
 		},
 		Tail: func(ctx context.Context, opts sinks.TailOptions, yield func(sinks.Received) error) error {
+			if err := settled(ctx, cfg.Brokers, cfg.Topic, cfg.DeadletterTopic); err != nil {
+				return err
+			}
 			return Tail(ctx, cfg, opts, yield)
 		},
-		View: func(ctx context.Context, unit string) (checkpoint.Reader, error) { return View(ctx, cfg, unit) },
-		PublishOnly: func(ctx context.Context, _ sinks.Sink, session sinks.Session, c sinks.Commit) error {
-			return session.(*idempotent).publisher.Publish(ctx, c.Events, c.Dead)
+		View: func(ctx context.Context, unit string) (checkpoint.Reader, error) {
+			if err := settled(ctx, cfg.Brokers, cfg.CheckpointTopic); err != nil {
+				return nil, err
+			}
+			return View(ctx, cfg, unit)
 		},
 		Trouble: network.fail,
 		Damage: func(ctx context.Context, unit, key string) error {
@@ -44,6 +57,11 @@ func TestConformance(t *testing.T) {
 			state := s.(*reader).state
 			return writeState(ctx, cfg, state.view.partition, state.term, checkpoint.Entry{Key: key})
 		},
+	}
+	if d == Idempotent {
+		target.PublishOnly = func(ctx context.Context, _ sinks.Sink, session sinks.Session, c sinks.Commit) error {
+			return session.(*idempotent).publisher.Publish(ctx, c.Events, c.Dead)
+		}
 	}
 	if err := sinktest.Check(t.Context(), target); err != nil {
 		t.Error(err)

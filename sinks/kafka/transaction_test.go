@@ -69,11 +69,11 @@ func (u *unitTest) tryOpen(owner string) (*transactional, error) {
 			u.t.Errorf("Close: %v", err)
 		}
 	})
-	return session.(*transactional), recovered(ctx, session)
+	return session.(*transactional), unmarked(ctx, session)
 }
 
-// recovered fails if a session yields a mark, which no message has.
-func recovered(ctx context.Context, s sinks.Session) error {
+// unmarked fails if a session yields a mark, which no message has.
+func unmarked(ctx context.Context, s sinks.Session) error {
 	return s.Recover(ctx, func(e checkpoint.Entry) error {
 		if strings.Contains(e.Key, "m/") {
 			return fmt.Errorf("recovered the mark %q", e.Key)
@@ -121,22 +121,31 @@ func (u *unitTest) stored(topic string) []*kgo.Record {
 	u.t.Helper()
 	ctx, cancel := context.WithTimeout(u.t.Context(), 20*time.Second)
 	defer cancel()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(u.cfg.Brokers...), kgo.MetadataMinAge(20*time.Millisecond))
-	if err != nil {
+	if err := settled(ctx, u.cfg.Brokers, topic); err != nil {
 		u.t.Fatal(err)
+	}
+	return consume(u.t, u.cfg.Brokers, topic)
+}
+
+// settled waits until no transaction is open in topics: the markers of one
+// are written after it is committed.
+func settled(ctx context.Context, brokers []string, topics ...string) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(20*time.Millisecond))
+	if err != nil {
+		return err
 	}
 	defer cl.Close()
 	for admin := kadm.NewClient(cl); ; {
-		ends, err := admin.ListEndOffsets(ctx, topic)
-		stable, err2 := admin.ListCommittedOffsets(ctx, topic)
+		ends, err := admin.ListEndOffsets(ctx, topics...)
+		stable, err2 := admin.ListCommittedOffsets(ctx, topics...)
 		if err := errors.Join(err, err2); err != nil {
-			u.t.Fatal(err)
+			return err
 		}
 		if reflect.DeepEqual(ends.Offsets(), stable.Offsets()) {
-			return consume(u.t, u.cfg.Brokers, topic)
+			return nil
 		}
 		if err := wait.For(ctx, 20*time.Millisecond); err != nil {
-			u.t.Fatalf("a transaction is still open in %s: %v", topic, err)
+			return fmt.Errorf("a transaction is still open in %v: %w", topics, err)
 		}
 	}
 }
