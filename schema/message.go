@@ -29,16 +29,29 @@ type Attribute struct{ Name, Value string }
 // Attributes returns the context attributes, datacontenttype included, in a
 // fixed order. Values may hold any Unicode: a sink encodes them as its
 // protocol binding requires.
-func (m *Message) Attributes() []Attribute {
-	return m.AppendAttributes(make([]Attribute, 0, 9))
+func (m *Message) Attributes() []Attribute { return new(Lister).Attributes(m) }
+
+// Lister lists the attributes of one message after the other, and keeps what
+// they have in common.
+type Lister struct {
+	source Source
+	uri    string // of source
+	list   []Attribute
 }
 
-// AppendAttributes appends the context attributes to list.
-func (m *Message) AppendAttributes(list []Attribute) []Attribute {
-	list = append(list,
+// Attributes is [Message.Attributes]; the list is valid until the next call.
+func (l *Lister) Attributes(m *Message) []Attribute {
+	if l.uri == "" || m.Source != l.source {
+		l.source = m.Source
+		l.uri = "/" + url.PathEscape(m.Source.System) + "/" + url.PathEscape(m.Source.Account) + "/" + url.PathEscape(m.Source.Stream)
+	}
+	if l.list == nil {
+		l.list = make([]Attribute, 0, 9)
+	}
+	l.list = append(l.list[:0],
 		Attribute{"specversion", "1.0"},
 		Attribute{"id", m.ID},
-		Attribute{"source", "/" + url.PathEscape(m.Source.System) + "/" + url.PathEscape(m.Source.Account) + "/" + url.PathEscape(m.Source.Stream)},
+		Attribute{"source", l.uri},
 		Attribute{"type", m.Type},
 		Attribute{"subject", m.RecordID},
 		Attribute{"time", m.Time.UTC().Format(time.RFC3339Nano)},
@@ -46,9 +59,9 @@ func (m *Message) AppendAttributes(list []Attribute) []Attribute {
 		Attribute{"datacontenttype", "application/json"},
 	)
 	if m.Replay != "" {
-		list = append(list, Attribute{"replayid", m.Replay})
+		l.list = append(l.list, Attribute{"replayid", m.Replay})
 	}
-	return list
+	return l.list
 }
 
 // PublicationID is what repetitions of one publication have in common: the id,

@@ -17,11 +17,15 @@ const (
 	contentType       = "datacontenttype"
 )
 
+// marksBytes is room for the marks of most batches.
+const marksBytes = 64 << 10
+
 // encoder turns messages into batches. It keeps its buffers.
 type encoder struct {
 	batch   batchEncoder
 	headers []header
-	listed  []schema.Attribute
+	lister  schema.Lister
+	marks   strings.Builder   // of the batch
 	names   map[string]string // header by attribute
 	origin  string            // of marks; empty when they are not written
 	flags   int16             // attributes of the batches: transactional, or none
@@ -44,17 +48,19 @@ func codec(c Compression) compress.Codec {
 // valid until the next call, unless forget is called first.
 func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 	e.batch.reset()
+	if e.marks.Reset(); e.origin != "" {
+		e.marks.Grow(marksBytes)
+	}
 	r := record{time: now.UnixMilli()}
 	n := 0
 	for ; n < len(items); n++ {
 		m := items[n].message
 		e.headers = e.headers[:0]
-		e.listed = m.AppendAttributes(e.listed[:0])
-		for _, a := range e.listed {
+		for _, a := range e.lister.Attributes(m) {
 			e.headers = append(e.headers, header{e.name(a.Name), a.Value})
 		}
 		if e.origin != "" && m.Mark != nil {
-			e.headers = append(e.headers, header{markHeader, e.origin + string(m.Mark)})
+			e.headers = append(e.headers, header{markHeader, e.mark(m.Mark)})
 		}
 		r.key, r.value, r.headers = items[n].key, m.Body, e.headers
 		if !e.batch.add(&r) {
@@ -66,6 +72,14 @@ func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 		return nil, err
 	}
 	return &batch{set: set, count: n, items: items[:n]}, nil
+}
+
+// mark returns the value of the header of a mark.
+func (e *encoder) mark(mark []byte) string {
+	start := e.marks.Len()
+	e.marks.WriteString(e.origin)
+	e.marks.Write(mark)
+	return e.marks.String()[start:]
 }
 
 // forget leaves the bytes of the last batch to whoever has them.

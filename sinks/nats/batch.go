@@ -31,6 +31,7 @@ type encoder struct {
 	ttl      bool // whether the stream takes messages with a TTL
 	subjects map[subjectKey]string
 	names    map[string]string // of attributes, as headers
+	lister   schema.Lister
 
 	id  string
 	seq int
@@ -60,7 +61,7 @@ func (e *encoder) message(m *schema.Message, dead bool) *natsio.Msg {
 	if m.Replay == "" {
 		delete(e.msg.Header, replayHeader)
 	}
-	for _, a := range m.Attributes() {
+	for _, a := range e.lister.Attributes(m) {
 		name := e.names[a.Name]
 		if name == "" {
 			name = headerPrefix + a.Name
