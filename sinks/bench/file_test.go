@@ -12,7 +12,10 @@ import (
 	"slices"
 	"testing"
 
+	"connector/checkpoint"
+	checkpointfile "connector/checkpoint/file"
 	"connector/schema"
+	"connector/sinks"
 	"connector/sinks/file"
 )
 
@@ -23,8 +26,12 @@ func BenchmarkFile(b *testing.B) {
 		bare:  rawFile(b, func(m *schema.Message) []byte { return m.Body }),
 		ready: rawFile(b, line),
 	}
-	p, err := file.NewPublisher(file.Config{Path: filepath.Join(b.TempDir(), "events")}, slog.New(slog.DiscardHandler))
-	compare(b, r, committing(open(b, paired(b, p), err)))
+	dir := b.TempDir()
+	sink, err := file.NewSink(file.Config{Path: filepath.Join(dir, "events")}, sinks.Options{
+		Owner: "bench", Log: slog.New(slog.DiscardHandler),
+		Store: func(_ context.Context, unit string) (checkpoint.Store, error) { return checkpointfile.Open(dir, unit) },
+	})
+	compare(b, r, committing(open(b, sink, err)))
 }
 
 // line returns a message as long as the sink's.

@@ -53,6 +53,7 @@ type record struct {
 	time       int64 // Unix milliseconds
 	key, value []byte
 	headers    []header
+	mark       []byte // value of the last header, [markHeader]; nil for none
 }
 
 // batchEncoder builds one record batch at a time in buffers that it keeps.
@@ -145,11 +146,21 @@ func nextSequence(sequence int32, n int) int32 {
 // size returns the length of the encoded record without its length field.
 func (r *record) size(timeDelta int64, offsetDelta int) int {
 	n := 1 + varintSize(timeDelta) + varintSize(int64(offsetDelta)) +
-		bytesSize(r.key) + bytesSize(r.value) + varintSize(int64(len(r.headers)))
+		bytesSize(r.key) + bytesSize(r.value) + varintSize(int64(r.headerCount()))
 	for i := range r.headers {
 		n += stringSize(r.headers[i].key) + stringSize(r.headers[i].value)
 	}
+	if r.mark != nil {
+		n += stringSize(markHeader) + bytesSize(r.mark)
+	}
 	return n
+}
+
+func (r *record) headerCount() int {
+	if r.mark != nil {
+		return len(r.headers) + 1
+	}
+	return len(r.headers)
 }
 
 func (r *record) append(b []byte, size int, timeDelta int64, offsetDelta int) []byte {
@@ -159,10 +170,13 @@ func (r *record) append(b []byte, size int, timeDelta int64, offsetDelta int) []
 	b = binary.AppendVarint(b, int64(offsetDelta))
 	b = appendBytes(b, r.key)
 	b = appendBytes(b, r.value)
-	b = binary.AppendVarint(b, int64(len(r.headers)))
+	b = binary.AppendVarint(b, int64(r.headerCount()))
 	for i := range r.headers {
 		b = appendString(b, r.headers[i].key)
 		b = appendString(b, r.headers[i].value)
+	}
+	if r.mark != nil {
+		b = appendBytes(appendString(b, markHeader), r.mark)
 	}
 	return b
 }

@@ -73,6 +73,7 @@ func drawRecord() *rapid.Generator[record] {
 			headers: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) header {
 				return header{rapid.String().Draw(t, "name"), rapid.String().Draw(t, "content")}
 			}), 0, 10).Draw(t, "headers"),
+			mark: blob.Draw(t, "mark"),
 		}
 	})
 }
@@ -103,6 +104,9 @@ func kmsgBatch(records []record, attributes int16, p producerID, sequence int32)
 		kr := kmsg.Record{TimestampDelta64: r.time - b.FirstTimestamp, OffsetDelta: int32(i), Key: r.key, Value: r.value}
 		for _, h := range r.headers {
 			kr.Headers = append(kr.Headers, kmsg.Header{Key: h.key, Value: []byte(h.value)})
+		}
+		if r.mark != nil {
+			kr.Headers = append(kr.Headers, kmsg.Header{Key: markHeader, Value: r.mark})
 		}
 		kr.Length = int32(len(kr.AppendTo(nil)) - 1) // one byte for the length 0 just written
 		b.Records = kr.AppendTo(b.Records)

@@ -17,22 +17,26 @@ const (
 	contentType       = "datacontenttype"
 )
 
-// marksBytes is room for the marks of most batches.
-const marksBytes = 64 << 10
-
 // encoder turns messages into batches. It keeps its buffers.
 type encoder struct {
 	batch   batchEncoder
 	headers []header
 	lister  schema.Lister
-	marks   strings.Builder   // of the batch
-	names   map[string]string // header by attribute
-	origin  string            // of marks; empty when they are not written
-	flags   int16             // attributes of the batches: transactional, or none
+	names   []string // of headers, in the order of attributes
+	origin  string   // of marks; empty when they are not written
+	marked  []byte   // origin and mark of a message
+	flags   int16    // attributes of the batches: transactional, or none
 }
 
 func newEncoder(c Compression, maxBytes int) *encoder {
-	e := &encoder{names: map[string]string{contentType: contentTypeHeader}}
+	e := &encoder{}
+	for _, a := range (&schema.Message{Replay: "any"}).Attributes() {
+		name := attributePrefix + a.Name
+		if a.Name == contentType {
+			name = contentTypeHeader
+		}
+		e.names = append(e.names, name)
+	}
 	e.batch.codec = codec(c)
 	e.batch.maxBytes = maxBytes
 	return e
@@ -48,19 +52,18 @@ func codec(c Compression) compress.Codec {
 // valid until the next call, unless forget is called first.
 func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 	e.batch.reset()
-	if e.marks.Reset(); e.origin != "" {
-		e.marks.Grow(marksBytes)
-	}
 	r := record{time: now.UnixMilli()}
 	n := 0
 	for ; n < len(items); n++ {
 		m := items[n].message
 		e.headers = e.headers[:0]
-		for _, a := range e.lister.Attributes(m) {
-			e.headers = append(e.headers, header{e.name(a.Name), a.Value})
+		for i, a := range e.lister.Attributes(m) {
+			e.headers = append(e.headers, header{e.names[i], a.Value})
 		}
+		r.mark = nil
 		if e.origin != "" && m.Mark != nil {
-			e.headers = append(e.headers, header{markHeader, e.mark(m.Mark)})
+			e.marked = append(append(e.marked[:0], e.origin...), m.Mark...)
+			r.mark = e.marked
 		}
 		r.key, r.value, r.headers = items[n].key, m.Body, e.headers
 		if !e.batch.add(&r) {
@@ -74,25 +77,8 @@ func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 	return &batch{set: set, count: n, items: items[:n]}, nil
 }
 
-// mark returns the value of the header of a mark.
-func (e *encoder) mark(mark []byte) string {
-	start := e.marks.Len()
-	e.marks.WriteString(e.origin)
-	e.marks.Write(mark)
-	return e.marks.String()[start:]
-}
-
 // forget leaves the bytes of the last batch to whoever has them.
 func (e *encoder) forget() { e.batch.out = nil }
-
-func (e *encoder) name(attribute string) string {
-	name, ok := e.names[attribute]
-	if !ok {
-		name = attributePrefix + attribute
-		e.names[attribute] = name
-	}
-	return name
-}
 
 // attributes returns the context attributes among the headers of a record.
 func attributes(headers []protocol.Header) []schema.Attribute {
