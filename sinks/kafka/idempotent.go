@@ -94,16 +94,13 @@ func (s *idempotent) commit(ctx context.Context, c sinks.Commit) error {
 	}
 	failpoint.Hit(failpoint.KafkaPublished)
 	entries := s.unit.Commit(c.State, time.Now())
-	saved := s.saved
 	if messages {
-		saved = s.covered(s.publisher)
-		entries = append([]checkpoint.Entry{saved.entry()}, entries...)
+		entries = append([]checkpoint.Entry{s.covered(s.publisher).entry()}, entries...)
 	}
 	if err := s.save(ctx, entries); err != nil {
 		return err
 	}
 	s.unit.Committed()
-	s.saved = saved
 	failpoint.Hit(failpoint.KafkaCommitted)
 	return nil
 }

@@ -16,7 +16,7 @@ type ownership struct {
 	mine  takeover
 	save  func(context.Context, []checkpoint.Entry) error // appends entries to the state as one, and learns where they lie
 
-	saved   ends               // of the state
+	saved   ends               // of the state when it was taken over
 	reached ends               // up to which messages were read back
 	marks   []checkpoint.Entry // of those that were
 }

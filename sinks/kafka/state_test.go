@@ -63,6 +63,13 @@ func testCompaction(t *testing.T, brokers []string, compact func(), segments ...
 		}
 	}
 	t.Logf("%d records are left of %d commits", left, written)
+	recovered(t, s)
+	commitTo(t, s, nil, headAt(written))
+	for key, k := range s.state.kept {
+		if k.value != nil {
+			t.Errorf("the value of %s is kept after the start", key)
+		}
+	}
 	for _, s := range []*idempotent{s, openUnit(t, cfg, "b")} {
 		for i := written - 6; i <= written; i++ {
 			if got, err := s.Get(t.Context(), page(i).Key); err != nil || string(got) != string(page(i).Value) {
@@ -250,6 +257,23 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// TestCheckpointTopicLost creates the checkpoint topic again under an owner.
+func TestCheckpointTopicLost(t *testing.T) {
+	cluster := testkafka.Faulty(t)
+	cfg := testConfig(t, cluster.ListenAddrs())
+	s := openUnit(t, cfg, "a")
+	commitTo(t, s, messages(0, 10), headAt(1))
+	if err := cluster.DeleteTopic(cfg.CheckpointTopic); err != nil {
+		t.Fatal(err)
+	}
+	testkafka.Create(t, cfg.Brokers, cfg.CheckpointTopic, 1, "cleanup.policy", "compact", "max.message.bytes", fmt.Sprint(stateBytes))
+	err := s.Commit(t.Context(), sinks.Commit{Events: messages(10, 10), State: headAt(2)})
+	if !fault.IsFatal(err) || !strings.Contains(err.Error(), "restore it from a backup") {
+		t.Errorf("got %v, want a fatal error", err)
+	}
+	checkStored(t, consume(t, cfg.Brokers, cfg.Topic), messages(0, 10))
+}
+
 func TestViewNothing(t *testing.T) {
 	cfg := testConfig(t, testkafka.Brokers(t))
 	look := func(unit string) {
@@ -366,6 +390,10 @@ func TestStateModel(t *testing.T) {
 			log.append(s.records(repairs)...)
 			s.wrote(log.next-int64(len(repairs)), repairs)
 			clean = log.next
+			reader := blank()
+			if log.read(t, reader); len(reader.stale) > 0 {
+				t.Fatalf("got %v to repair after a repair, want nothing", reader.stale)
+			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"take over": func(t *rapid.T) {
