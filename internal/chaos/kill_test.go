@@ -152,10 +152,10 @@ func (v *victim) atAnyMoment() {
 func (v *victim) at(p failpoint.Point) {
 	v.t.Helper()
 	hit := 1
-	if !v.seldom[p] && !slices.Contains(v.once, p) {
+	if _, provoked := v.provoke[p]; !provoked && !v.seldom[p] && !slices.Contains(v.once, p) {
 		hit += v.rng.IntN(3)
 	}
-	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(4 * patience); time.Now().Before(deadline); {
 		if v.run(p, hit, patience/time.Duration(hit)) {
 			v.histogram[string(p)]++
 			return
