@@ -12,8 +12,8 @@ import (
 
 // Rows of the providers show and change for so long after their creation.
 const (
-	maxLate   = 2 * time.Second
-	maxChange = 6 * time.Second
+	maxLate   = time.Second
+	maxChange = 4 * time.Second
 )
 
 var messageTypes = []string{"flow", "message"}
@@ -40,9 +40,9 @@ func startWorld(t *testing.T, seed uint64) *world {
 	w.vars = []string{
 		"CONNECTOR_SOURCES=hq=ekuaibao,otp=submail", "CONNECTOR_START=1h", "CONNECTOR_HTTP_ADDR=127.0.0.1:0", "TZ=UTC",
 		"HQ_BASE_URL=" + w.ekuaibao.Serve(listen(t)), "HQ_APP_KEY=" + apisim.DefaultEkuaibaoKey, "HQ_APP_SECURITY=" + apisim.DefaultEkuaibaoSecurity,
-		"HQ_MESSAGE_TYPES=flow,message", "HQ_POLL_INTERVAL=200ms", "HQ_RATE=1000", "HQ_LAG=0s", "HQ_LATENESS=4s", "HQ_GIVE_UP=6h", "HQ_MAX_ROW_BYTES=64KiB",
+		"HQ_MESSAGE_TYPES=flow,message", "HQ_POLL_INTERVAL=200ms", "HQ_RATE=1000", "HQ_LAG=0s", "HQ_LATENESS=3s", "HQ_GIVE_UP=6h", "HQ_MAX_ROW_BYTES=64KiB",
 		"OTP_BASE_URL=" + w.submail.Serve(listen(t)), "OTP_APP_ID=" + apisim.DefaultSubmailID, "OTP_APP_KEY=" + apisim.DefaultSubmailKey,
-		"OTP_POLL_INTERVAL=200ms", "OTP_MIN_INTERVAL=1ms", "OTP_LAG=1s", "OTP_LATENESS=4s", "OTP_GIVE_UP=6h", "OTP_MAX_ROW_BYTES=64KiB",
+		"OTP_POLL_INTERVAL=200ms", "OTP_MIN_INTERVAL=1ms", "OTP_LAG=1s", "OTP_LATENESS=3s", "OTP_GIVE_UP=6h", "OTP_MAX_ROW_BYTES=64KiB",
 	}
 	return w
 }
