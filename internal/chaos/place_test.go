@@ -143,6 +143,10 @@ func externalNATS(t *testing.T) *place {
 func file(t *testing.T) *place {
 	dir := t.TempDir()
 	return &place{
-		vars: []string{"CONNECTOR_SINK=file", "CONNECTOR_DATA_DIR=" + dir, "FILE_PATH=" + filepath.Join(dir, "events.ndjson")},
+		vars:   []string{"CONNECTOR_SINK=file", "CONNECTOR_DATA_DIR=" + dir, "FILE_PATH=" + filepath.Join(dir, "events.ndjson"), "FILE_ROTATE_BYTES=32KiB"},
+		points: failpoint.File,
+		absent: map[failpoint.Point]string{
+			failpoint.FileCut: "it needs a kill in the middle of a commit before; see the tests of the sink",
+		},
 	}
 }
