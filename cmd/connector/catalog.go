@@ -26,9 +26,9 @@ var sourceKinds = map[string]sourceKind{
 // sinkKinds is the catalog of sinks, by value of CONNECTOR_SINK: one line each.
 var sinkKinds = map[string]sinkKind{
 	"nats":   sink(nats.Doc, nats.NewConfig, openNATS, viewNATS, tailNATS),
-	"kafka":  sink(kafka.Doc, kafka.NewConfig, openKafka, viewKafka, tailKafka),
+	"kafka":  repeating(sink(kafka.Doc, kafka.NewConfig, openKafka, viewKafka, tailKafka), kafkaRepeats),
 	"file":   sink(file.Doc, file.NewConfig, openFile, viewFile, tailFile),
-	"stdout": {Sink: config.Sink{Doc: "Prints events to standard output, one JSON object per line."}, open: openStdout, view: viewStdout},
+	"stdout": {Sink: config.Sink{Doc: "Prints events to standard output, one JSON object per line.", Repeats: stdoutRepeats}, open: openStdout, view: viewStdout},
 }
 
 // sourceKind is what the program knows of a kind of account.
@@ -89,6 +89,12 @@ func sink[C any](doc string, section func() config.Section,
 			return tail(ctx, *any(section).(*C), at, opts, yield)
 		},
 	}
+}
+
+// repeating adds to a sink whose section is a C when that makes it publish twice.
+func repeating[C any](kind sinkKind, repeats func(C) string) sinkKind {
+	kind.Repeats = func(section config.Section) string { return repeats(*any(section).(*C)) }
+	return kind
 }
 
 // configCatalog is the part of the catalog that the configuration needs.

@@ -127,7 +127,7 @@ func checkSink(ctx context.Context, cfg *config.Config, findings chan<- finding)
 func checkCheckpoint(ctx context.Context, cfg *config.Config) finding {
 	state, err := viewState(ctx, cfg, environment{})
 	if errors.Is(err, fs.ErrNotExist) {
-		return finding{Subject: "checkpoint", OK: true, Detail: "none yet: every stream begins at CONNECTOR_START"}
+		return finding{Subject: "checkpoint", OK: true, Detail: "none yet; run begins one, unless the sink holds events"}
 	}
 	if err != nil {
 		return opened("checkpoint", "", err)

@@ -21,14 +21,17 @@ func checkpointCommand(env environment) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "checkpoint",
 		Short: "Show what was read of each stream, or go back to an earlier state",
-		Long: `Show what the checkpoint in CONNECTOR_DATA_DIR knows of each stream, configured or not, or
-go back to an earlier state. No provider and no sink is asked. A checkpoint that a running
-connector uses cannot be opened: ask that one, GET /readyz at its CONNECTOR_HTTP_ADDR.`,
+		Long: `Show what the checkpoint knows of each stream, configured or not, go back to an earlier state,
+or begin a new one. No provider is asked. The checkpoint lies in the NATS stream or in a Kafka
+topic, where it can be looked at beside a running connector, and for the other sinks, and NATS
+before 2.12, in a file in CONNECTOR_DATA_DIR. A file that a running connector uses cannot be
+opened: ask that one, GET /readyz at its CONNECTOR_HTTP_ADDR.`,
 		Example: `  connector checkpoint list
   connector checkpoint show --source hq
-  connector checkpoint rewind --to 24h`,
+  connector checkpoint rewind --to 24h
+  connector checkpoint create --yes`,
 	}
-	c.AddCommand(listCommand(env), showCommand(env), rewindCommand(env))
+	c.AddCommand(listCommand(env), showCommand(env), rewindCommand(env), createCommand(env))
 	return c
 }
 
@@ -38,7 +41,7 @@ func listCommand(env environment) *cobra.Command {
 		Short:   "List the streams of the checkpoint and how far each was read",
 		Example: "  connector checkpoint list\n  CONNECTOR_SINK=kafka KAFKA_BROKERS=kafka:9092 connector checkpoint list --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			return viewCheckpoint(c.Context(), env, spanFlags{}, func(streams []stored) error { return listStreams(env, streams) })
+			return viewCheckpoint(c.Context(), env, spanFlags{}, func(owner checkpoint.Fence, streams []stored) error { return listStreams(env, owner, streams) })
 		},
 	}
 	outputFlag(c, &env.output, "text", "json")
@@ -69,25 +72,30 @@ type storedID struct {
 
 func (s *stored) id() storedID { return storedID{s.account, s.stream, s.filters} }
 
-// viewCheckpoint reads the chosen streams of the checkpoint and calls show.
-func viewCheckpoint(ctx context.Context, env environment, flags spanFlags, show func([]stored) error) error {
+// viewCheckpoint reads who owns the checkpoint, which may be nobody, and the chosen
+// streams of it, and calls show.
+func viewCheckpoint(ctx context.Context, env environment, flags spanFlags, show func(checkpoint.Fence, []stored) error) error {
 	cfg, err := config.LoadSink(env.vars, configCatalog())
 	if err != nil {
 		return err
 	}
-	store, err := viewState(ctx, cfg, env)
+	state, err := viewState(ctx, cfg, env)
 	if err != nil {
 		return missing(cfg, owned(cfg, "checkpoint", err))
 	}
-	streams, err := readStreams(ctx, store, flags)
+	owner, err := readFence(ctx, state)
+	var streams []stored
+	if err == nil {
+		streams, err = readStreams(ctx, state, flags)
+	}
 	switch {
 	case err != nil:
 	case len(streams) == 0 && env.output != "json":
 		_, err = fmt.Fprintf(env.stdout, "the checkpoint of sink %s holds no stream yet\n", cfg.Connector.Sink)
 	default:
-		err = show(streams)
+		err = show(owner, streams)
 	}
-	return errors.Join(err, store.Close())
+	return errors.Join(err, state.Close())
 }
 
 // readStreams loads the chosen streams, ordered by name.
@@ -123,12 +131,28 @@ type streamLine struct {
 	Start   time.Time `json:"start"`
 	Records int       `json:"records"`
 	pipeline.Reading
+	Fence *fenceLine `json:"fence,omitempty"` // missing when the checkpoint knows no owner
 }
 
-func listStreams(env environment, streams []stored) error {
+// fenceLine says who owns the checkpoint of a stream.
+type fenceLine struct {
+	Owner      string    `json:"owner"`
+	Term       uint64    `json:"term"`       // how often it was taken over
+	Commits    uint64    `json:"commits"`    // takeovers included
+	LastCommit time.Time `json:"lastCommit"` // by the owner's clock
+}
+
+func newFenceLine(f checkpoint.Fence) *fenceLine {
+	if f.Term == 0 {
+		return nil
+	}
+	return &fenceLine{f.Owner, f.Term, f.Number, f.At}
+}
+
+func listStreams(env environment, owner checkpoint.Fence, streams []stored) error {
 	if env.output == "json" {
 		for _, s := range streams {
-			if err := json.NewEncoder(env.stdout).Encode(streamLine{s.id(), s.ledger.Start(), s.ledger.Held(), pipeline.ReadingOf(s.ledger)}); err != nil {
+			if err := json.NewEncoder(env.stdout).Encode(streamLine{s.id(), s.ledger.Start(), s.ledger.Held(), pipeline.ReadingOf(s.ledger), newFenceLine(owner)}); err != nil {
 				return err
 			}
 		}
@@ -145,7 +169,11 @@ func listStreams(env environment, streams []stored) error {
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", s.name(), second(s.ledger.Start()), second(r.Frontier), second(r.End),
 			days(time.Duration(r.Unread)*time.Second), days(time.Duration(r.Backfill)*time.Second), r.Gaps, s.ledger.Held(), silent)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil || owner.Term == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(env.stdout, "owner: %s, %d commits\n", owner, owner.Number)
+	return err
 }
 
 // second writes a time for people, to the second, in UTC.

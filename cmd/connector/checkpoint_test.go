@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -74,7 +76,7 @@ func TestCheckpointShowsWhatIsStored(t *testing.T) {
 	if code != exitOK {
 		t.Fatalf("list: got code %d; stderr:\n%s", code, stderr)
 	}
-	wantLines(t, "list", stdout, "frontier", "otp/sms")
+	wantLines(t, "list", stdout, "frontier", "otp/sms", "owner: ", fmt.Sprintf(" pid %d ", os.Getpid()), "(took over at term 1, last commit at ")
 	_, stdout, _ = command(t.Context(), vars, "checkpoint", "list", "--output", "json")
 	var line struct {
 		Account, Stream string
@@ -83,8 +85,14 @@ func TestCheckpointShowsWhatIsStored(t *testing.T) {
 		UnreadSeconds   *int
 		BackfillSeconds *int
 		Gaps            *int
+		Fence           struct {
+			Owner         string
+			Term, Commits int
+			LastCommit    time.Time
+		}
 	}
-	if err := json.Unmarshal([]byte(stdout), &line); err != nil || line.Account != "otp" || line.Stream != "sms" || line.Records < 40 || line.Frontier.IsZero() || !line.End.Equal(line.Frontier) || line.UnreadSeconds == nil || *line.UnreadSeconds != 0 || line.BackfillSeconds == nil || line.Gaps == nil {
+	if err := json.Unmarshal([]byte(stdout), &line); err != nil || line.Account != "otp" || line.Stream != "sms" || line.Records < 40 || line.Frontier.IsZero() || !line.End.Equal(line.Frontier) || line.UnreadSeconds == nil || *line.UnreadSeconds != 0 || line.BackfillSeconds == nil || line.Gaps == nil ||
+		line.Fence.Owner == "" || line.Fence.Term != 1 || line.Fence.Commits < 2 || time.Since(line.Fence.LastCommit) > time.Hour {
 		t.Errorf("list as JSON: got %s, %v", stdout, err)
 	}
 	_, stdout, _ = command(t.Context(), vars, "checkpoint", "show", "--source", "otp", "--stream", "sms")

@@ -14,13 +14,20 @@ import (
 
 	"connector/internal/fault"
 	"connector/pipeline"
+	"connector/sinks"
 )
 
 // endpoints serve /healthz, /readyz and /metrics.
 type endpoints struct {
 	listener net.Listener
 	server   *http.Server
-	pipeline atomic.Pointer[pipeline.Pipeline] // nil until it is made
+	pipeline atomic.Pointer[shown] // nil until it is made
+}
+
+// shown is what the endpoints show.
+type shown struct {
+	*pipeline.Pipeline
+	guarantee sinks.Guarantee
 }
 
 func listen(ctx context.Context, addr string, metrics prometheus.Gatherer) (*endpoints, error) {
@@ -40,7 +47,9 @@ func listen(ctx context.Context, addr string, metrics prometheus.Gatherer) (*end
 
 func (e *endpoints) addr() string { return e.listener.Addr().String() }
 
-func (e *endpoints) show(p *pipeline.Pipeline) { e.pipeline.Store(p) }
+func (e *endpoints) show(p *pipeline.Pipeline, guarantee sinks.Guarantee) {
+	e.pipeline.Store(&shown{p, guarantee})
+}
 
 // Close stops serving at once.
 func (e *endpoints) Close() error { return e.server.Close() }
@@ -55,7 +64,7 @@ func (e *endpoints) healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 // readyz answers 200 while the sink is open and some stream is being read,
-// with the state of every stream.
+// with what the sink promises and the state of every stream.
 func (e *endpoints) readyz(w http.ResponseWriter, _ *http.Request) {
 	p := e.pipeline.Load()
 	if p == nil {
@@ -66,5 +75,5 @@ func (e *endpoints) readyz(w http.ResponseWriter, _ *http.Request) {
 	if !p.Ready() {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"ready": p.Ready(), "streams": p.Streams()})
+	_ = json.NewEncoder(w).Encode(map[string]any{"ready": p.Ready(), "guarantee": p.guarantee, "streams": p.Streams()})
 }

@@ -50,14 +50,21 @@ func sinkOptions(cfg *config.Config, log *slog.Logger) sinks.Options {
 	}
 }
 
-// openSink opens the configured sink. No unit is taken over yet.
+// openSink opens the configured sink, unless it promises less than is required.
+// No unit is taken over yet.
 func openSink(ctx context.Context, cfg *config.Config, env environment, opts sinks.Options) (sinks.Sink, error) {
 	s, err := sinkKinds[cfg.Connector.Sink].open(ctx, cfg.Sink, placeOf(cfg, env, opts.Log), opts)
 	if err != nil {
 		return nil, fmt.Errorf("sink %s: %w", cfg.Connector.Sink, err)
 	}
+	if cfg.Connector.RequireExactlyOnce && !s.Guarantee().IsExactlyOnce() {
+		err := fmt.Errorf("CONNECTOR_REQUIRE_EXACTLY_ONCE is set, and sink %s promises: %s", cfg.Connector.Sink, s.Guarantee())
+		return nil, errors.Join(fault.Fatal(err, exactlyOnceRemedy), s.Close())
+	}
 	return s, nil
 }
+
+const exactlyOnceRemedy = "use a NATS server 2.12 or later with a stream that has allow_atomic (the log says what is missing), Kafka with KAFKA_DELIVERY=transactional, or CONNECTOR_SINK=file"
 
 // viewState reads the state that the sink keeps, or what lies beside it: of a
 // sink that cannot keep it, or not imported yet. The error is fs.ErrNotExist when

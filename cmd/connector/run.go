@@ -76,7 +76,7 @@ func servePipeline(ctx context.Context, cfg *config.Config, env environment, opt
 	}
 	opts.Sink, opts.Metrics = sink, pipeline.NewMetrics(registry)
 	p := pipeline.New(opts)
-	endpoints.show(p)
+	endpoints.show(p, sink.Guarantee())
 	starting(p)
 	env.log.Info("running", "version", version, "sink", cfg.Connector.Sink, "guarantee", sink.Guarantee(), "http", endpoints.addr())
 	err = p.Run(ctx)

@@ -170,7 +170,8 @@ func TestRunServesHealthAndMetrics(t *testing.T) {
 		t.Errorf("healthz: got %d %s, want 200", code, body)
 	}
 	_, body := get(base + "/readyz")
-	wantLines(t, "readyz", body, `"ready":true`, `"account":"otp"`)
+	wantLines(t, "readyz", body, `"ready":true`, `"account":"otp"`, `"guarantee":"exactly once; earlier owners are fenced"`)
+	wantLines(t, "log", c.stderr.String(), `guarantee="exactly once; earlier owners are fenced"`)
 	if code, _ := c.interrupt(t); code != exitOK {
 		t.Errorf("SIGTERM: got code %d, want 0", code)
 	}

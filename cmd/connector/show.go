@@ -23,7 +23,7 @@ the least that is known of its time, then every range, and the savepoints that "
 rewind" can go back to.`,
 		Example: "  connector checkpoint show\n  connector checkpoint show --source hq --stream flow --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			return viewCheckpoint(c.Context(), env, flags, func(streams []stored) error {
+			return viewCheckpoint(c.Context(), env, flags, func(_ checkpoint.Fence, streams []stored) error {
 				for _, s := range streams {
 					if err := showStream(env, s); err != nil {
 						return err

@@ -100,6 +100,14 @@ func viewKafka(ctx context.Context, c kafka.Config, _ place, unit string) (check
 	return kafka.View(ctx, c, unit)
 }
 
+// kafkaRepeats tells of the way to deliver that fences nobody.
+func kafkaRepeats(c kafka.Config) string {
+	if c.Delivery == kafka.Transactional {
+		return ""
+	}
+	return "does not go with KAFKA_DELIVERY=" + string(c.Delivery) + ", which promises: " + string(sinks.OnceUnlessZombie) + "; set KAFKA_DELIVERY=transactional"
+}
+
 func tailKafka(ctx context.Context, c kafka.Config, _ place, opts sinks.TailOptions, yield func(sinks.Received) error) error {
 	return kafka.Tail(ctx, c, opts, yield)
 }
@@ -119,6 +127,10 @@ func tailFile(ctx context.Context, c file.Config, at place, opts sinks.TailOptio
 
 func openStdout(_ context.Context, _ config.Section, at place, opts sinks.Options) (sinks.Sink, error) {
 	return sinks.Pair(file.NewWriterPublisher(at.stdout), opts.Store), nil
+}
+
+func stdoutRepeats(config.Section) string {
+	return "does not go with CONNECTOR_SINK=stdout, which promises: " + string(sinks.ExactlyOnceUnlessCrash) + "; set CONNECTOR_SINK to file, nats or kafka"
 }
 
 func viewStdout(_ context.Context, _ config.Section, at place, unit string) (checkpoint.Reader, error) {

@@ -55,7 +55,7 @@ func with(items ...string) []string {
 func TestNamesAndDefaults(t *testing.T) {
 	want := map[string]string{
 		"CONNECTOR_SOURCES": "hq=ekuaibao,otp=submail", "CONNECTOR_SINK": "?", "CONNECTOR_START": "24h", "CONNECTOR_DATA_DIR": "data",
-		"CONNECTOR_HTTP_ADDR": "127.0.0.1:8080", "CONNECTOR_LOG_LEVEL": "INFO", "CONNECTOR_LOG_FORMAT": "text",
+		"CONNECTOR_REQUIRE_EXACTLY_ONCE": "false", "CONNECTOR_HTTP_ADDR": "127.0.0.1:8080", "CONNECTOR_LOG_LEVEL": "INFO", "CONNECTOR_LOG_FORMAT": "text",
 
 		"HQ_BASE_URL": "https://app.ekuaibao.com", "HQ_APP_KEY": "****", "HQ_APP_SECURITY": "****", "HQ_ACCESS_TOKEN": "",
 		"HQ_MESSAGE_TYPES": "message,dataLink,message_center,repayment,flow,InternalMessage", "HQ_POLL_INTERVAL": "30s", "HQ_RATE": "5",
@@ -72,11 +72,12 @@ func TestNamesAndDefaults(t *testing.T) {
 			"NATS_USER": "", "NATS_PASSWORD": "", "NATS_CA": "", "NATS_CERT": "", "NATS_KEY": "",
 		},
 		"kafka": {
-			"KAFKA_BROKERS": "b:9092", "KAFKA_TOPIC": "delivery.events", "KAFKA_DEADLETTER_TOPIC": "delivery.deadletters", "KAFKA_COMPRESSION": "lz4",
+			"KAFKA_BROKERS": "b:9092", "KAFKA_TOPIC": "delivery.events", "KAFKA_DEADLETTER_TOPIC": "delivery.deadletters",
+			"KAFKA_CHECKPOINT_TOPIC": "delivery.checkpoints", "KAFKA_DELIVERY": "idempotent", "KAFKA_TRANSACTIONAL_ID": "connector", "KAFKA_COMPRESSION": "lz4",
 			"KAFKA_SASL_MECHANISM": "", "KAFKA_SASL_USERNAME": "", "KAFKA_SASL_PASSWORD": "", "KAFKA_TLS": "false", "KAFKA_TLS_CA": "", "KAFKA_TLS_CERT": "",
 			"KAFKA_TLS_KEY": "", "KAFKA_CREATE_TOPICS": "true", "KAFKA_PARTITIONS": "0", "KAFKA_REPLICATION_FACTOR": "0",
 		},
-		"file":   {"FILE_PATH": "events.ndjson"},
+		"file":   {"FILE_PATH": "events.ndjson", "FILE_ROTATE_BYTES": "0"},
 		"stdout": {},
 	}
 	for sink, more := range sinks {

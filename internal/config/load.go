@@ -36,7 +36,12 @@ func load(environ []string, catalog Catalog, accounts bool) (*Config, error) {
 	}
 	cfg := &Config{}
 	connector := l.read("CONNECTOR", &cfg.Connector)
+	before := len(l.faults)
 	cfg.Sink = l.sinks(cfg.Connector.Sink, connector)
+	if repeats := catalog.Sinks[cfg.Connector.Sink].Repeats; accounts && cfg.Connector.RequireExactlyOnce && repeats != nil && len(l.faults) == before {
+		why := repeats(cfg.Sink)
+		connector.Check(why == "", "REQUIRE_EXACTLY_ONCE", why)
+	}
 	if accounts {
 		cfg.Accounts = l.accounts(cfg.Connector.Sources, connector)
 	}
