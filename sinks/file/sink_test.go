@@ -421,26 +421,52 @@ func TestChangedFile(t *testing.T) {
 }
 
 // TestMovedBeforeACrash has what a crash leaves that comes after a moved file
-// was made anew, and before anything of it was saved.
+// was made anew, and before or after that is saved.
 func TestMovedBeforeACrash(t *testing.T) {
-	w := newWorld(t.TempDir(), 0)
-	o, err := w.open(t.Context())
-	if err != nil {
+	for name, fails := range map[string]bool{"before": true, "after": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t.TempDir(), 0)
+			o, err := w.open(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			commit(t, o, 1)
+			if err := os.Rename(w.cfg.Path, w.cfg.Path+".moved"); err != nil {
+				t.Fatal(err)
+			}
+			n := o.Session.(*session)
+			n.store = &failing{Store: n.store, fail: func(s checkpoint.Store, entries []checkpoint.Entry) error {
+				if _, err := os.Stat(w.cfg.Path); err == nil && fails {
+					return errors.New("broken")
+				}
+				return s.Save(context.Background(), entries)
+			}}
+			if err := n.prepare(t.Context()); fails == (err == nil) {
+				t.Fatalf("got %v, want an error: %v", err, fails)
+			}
+			if err := o.Close(); err != nil {
+				t.Fatal(err)
+			}
+			w.edit(t, func(b []byte) []byte { return append(b, lines(events(2, 3, 1000), nil)...) })
+			w.use(t, func(s sinks.Session) { commit(t, s, 2) })
+			w.expect(t, "after the crash", want(2, 2))
+		})
+	}
+}
+
+// TestRotationReplacesNothing begins anew beside files that were put away before.
+func TestRotationReplacesNothing(t *testing.T) {
+	w := newWorld(t.TempDir(), 1)
+	w.new = true
+	if err := os.WriteFile(rotatedName(w.cfg.Path, 1), lines(events(0, 3, 10), nil), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	commit(t, o, 1)
-	if err := os.Rename(w.cfg.Path, w.cfg.Path+".moved"); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.Session.(*session).prepare(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.Close(); err != nil {
-		t.Fatal(err)
-	}
-	w.edit(t, func(b []byte) []byte { return append(b, lines(events(2, 3, 1000), nil)...) })
-	w.use(t, func(s sinks.Session) { commit(t, s, 2) })
-	w.expect(t, "after the crash", want(2, 2))
+	w.use(t, func(s sinks.Session) {
+		for n := 1; n <= 3; n++ {
+			commit(t, s, n)
+		}
+	})
+	w.expect(t, "after rotating", want(0, 3))
 }
 
 // failing is a store that fails to save.
@@ -486,6 +512,11 @@ func TestSavingFails(t *testing.T) {
 			err = o.Commit(t.Context(), numbered(2))
 			for err != nil && !fault.IsFatal(err) {
 				w.expect(t, "after an error", want(1, 1))
+				stored, getErr := store.Get(t.Context(), checkpointfile.PositionKey)
+				p, decodeErr := decodePosition(stored)
+				if length, err := sizeOf(w.cfg.Path); errors.Join(err, getErr, decodeErr) != nil || length != p.Length {
+					t.Errorf("after an error: got a file of %d bytes, want the %d that are saved; %v", length, p.Length, errors.Join(err, getErr, decodeErr))
+				}
 				err = o.Commit(t.Context(), numbered(2))
 			}
 			if err != nil {
