@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"connector/checkpoint"
+	"connector/sinks/nats"
 	"connector/sources"
 )
 
@@ -148,6 +149,46 @@ func TestCheckpointBesideRun(t *testing.T) {
 			t.Errorf("%s: got code %d, want 1", args, code)
 		}
 		wantLines(t, args[0], stderr, "held by another process", "stop the connector", "GET /readyz")
+	}
+}
+
+// TestCheckpointOfTheEmbeddedServer looks at it beside the connector that it lives in, and
+// without one. Going back is refused while one runs.
+func TestCheckpointOfTheEmbeddedServer(t *testing.T) {
+	t.Parallel()
+	_, _, vars := simulators(t, 30)
+	if code, stdout, stderr := command(t.Context(), vars, "checkpoint", "list"); code != exitFailed || !strings.Contains(stderr, "there is no checkpoint in sink nats") {
+		t.Errorf("before a start: got code %d, %s%s", code, stdout, stderr)
+	}
+	if _, err := os.Stat(nats.EmbeddedDir(value(vars, "CONNECTOR_DATA_DIR"))); err == nil {
+		t.Error("a folder was made by looking")
+	}
+	if code, _, stderr := command(t.Context(), vars, "run", "--once"); code != exitOK {
+		t.Fatalf("run --once: got code %d; stderr:\n%s", code, stderr)
+	}
+	back := []string{"checkpoint", "rewind", "--to", "0s", "--yes"}
+	c := start(t, vars, "run")
+	c.until(t, "the start", func() bool { return strings.Contains(c.stderr.String(), "running") })
+	for _, shown := range []string{"beside a connector", "without one"} {
+		code, stdout, stderr := command(t.Context(), vars, "checkpoint", "list")
+		if code != exitOK {
+			t.Errorf("list %s: got code %d; stderr:\n%s", shown, code, stderr)
+		}
+		wantLines(t, "list "+shown, stdout, "hq/flow", "otp/sms", "owner: ")
+		code, stdout, stderr = command(t.Context(), vars, back...)
+		if c.ProcessState != nil {
+			if code != exitOK || !strings.Contains(stdout, "done; ") {
+				t.Errorf("rewind %s: got code %d, %s; stderr:\n%s", shown, code, stdout, stderr)
+			}
+			continue
+		}
+		if code != exitFailed {
+			t.Errorf("rewind %s: got code %d, want 1; stdout:\n%s", shown, code, stdout)
+		}
+		wantLines(t, "rewind "+shown, stderr, "held by another process", "stop the connector")
+		if code, _ := c.interrupt(t); code != exitOK {
+			t.Errorf("SIGTERM: got code %d; stderr:\n%s", code, c.stderr.String())
+		}
 	}
 }
 
