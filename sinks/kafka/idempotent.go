@@ -94,13 +94,15 @@ func (s *idempotent) commit(ctx context.Context, c sinks.Commit) error {
 	}
 	failpoint.Hit(failpoint.KafkaPublished)
 	entries := s.unit.Commit(c.State, time.Now())
+	covered := s.covered(s.publisher, &c)
 	if messages {
-		entries = append([]checkpoint.Entry{s.covered(s.publisher).entry()}, entries...)
+		entries = append([]checkpoint.Entry{covered.entry()}, entries...)
 	}
 	if err := s.save(ctx, entries); err != nil {
 		return err
 	}
 	s.unit.Committed()
+	s.saved = covered
 	failpoint.Hit(failpoint.KafkaCommitted)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -77,7 +78,7 @@ func commitTo(t *testing.T, s *idempotent, events []schema.Message, state []chec
 }
 
 // recovered returns the state and the marks that a session yields.
-func recovered(t *testing.T, s *idempotent) (state map[string]string, marks []string) {
+func recovered(t *testing.T, s sinks.Session) (state map[string]string, marks []string) {
 	t.Helper()
 	state = map[string]string{}
 	err := s.Recover(t.Context(), func(e checkpoint.Entry) error {
@@ -161,6 +162,49 @@ func TestCrashBeforeSave(t *testing.T) {
 	}
 	checkStored(t, consume(t, cfg.Brokers, cfg.Topic), append(slices.Concat(covered, lost[:60]), messages(200, 10)...))
 	checkState(t, viewed(t, cfg), append(headAt(3), headAt(1)[1], headAt(2)[1])...)
+}
+
+// TestSwitchDelivery restarts in the other way to deliver after a crash, and
+// back: what was not covered is found until it is.
+func TestSwitchDelivery(t *testing.T) {
+	cfg := testConfig(t, testkafka.Brokers(t))
+	m := newLedgerMarks()
+	a := openUnit(t, cfg, "a")
+	commitTo(t, a, m.marked(t, 0, 10), headAt(1))
+	lost := m.marked(t, 10, 10)
+	if err := a.publisher.Publish(t.Context(), lost, nil); err != nil {
+		t.Fatal(err)
+	}
+	transactional := cfg
+	transactional.Delivery, transactional.TransactionalID = Transactional, cfg.CheckpointTopic
+	marks := func(cfg Config, then ...sinks.Commit) int {
+		t.Helper()
+		s, err := openSink(t, cfg, sinks.Options{Owner: "x"}).Open(t.Context(), "u0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		_, marks := recovered(t, s)
+		for _, c := range then {
+			if err := s.Commit(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return len(marks)
+	}
+	for i := range 2 { // a commit without messages may save the marks of one stream of several
+		if got := marks(transactional, sinks.Commit{State: headAt(2 + i)}); got != len(lost) {
+			t.Errorf("start %d: got %d marks, want %d", i, got, len(lost))
+		}
+	}
+	if got := marks(transactional, sinks.Commit{Events: messages(20, 10), State: headAt(4)}, sinks.Commit{Events: messages(30, 10), State: headAt(5)}); got != len(lost) {
+		t.Errorf("got %d marks, want %d", got, len(lost))
+	}
+	for _, cfg := range []Config{transactional, cfg, transactional} {
+		if got := marks(cfg, sinks.Commit{State: headAt(6)}); got != 0 {
+			t.Errorf("%s: got %d marks when all is covered, want none", cfg.Delivery, got)
+		}
+	}
 }
 
 // TestForeignMessages shares the topics with others: only our own messages are
@@ -446,6 +490,39 @@ func TestSessionOutage(t *testing.T) {
 			t.Errorf("got %d lines about failures in an hour, want about 120", got)
 		}
 	})
+}
+
+// TestRights takes a right away at each request about the checkpoint.
+func TestRights(t *testing.T) {
+	for _, tt := range []struct {
+		key  kmsg.Key
+		err  *kerr.Error
+		want string
+	}{
+		{kmsg.DescribeConfigs, kerr.TopicAuthorizationFailed, "DESCRIBE_CONFIGS"},
+		{kmsg.ListOffsets, kerr.TopicAuthorizationFailed, "DESCRIBE and READ"},
+		{kmsg.Fetch, kerr.TopicAuthorizationFailed, "DESCRIBE and READ"},
+		{kmsg.Produce, kerr.TopicAuthorizationFailed, "DESCRIBE and WRITE"},
+	} {
+		t.Run(tt.key.Name(), func(t *testing.T) {
+			cluster := testkafka.Faulty(t)
+			cfg := testConfig(t, cluster.ListenAddrs())
+			openUnit(t, cfg, "a")
+			f := kfake.Fault{Keys: []kmsg.Key{tt.key}, Topic: cfg.CheckpointTopic, Err: tt.err, Count: -1}
+			if tt.key == kmsg.DescribeConfigs { // which the stand-in does not tell apart by topic
+				f.Topic = ""
+			}
+			cluster.Fault(f)
+			s, err := newSink(t.Context(), cfg, sinks.Options{Owner: "b", Log: slog.New(slog.DiscardHandler)}, new(net.Dialer).DialContext)
+			if err == nil {
+				defer s.Close()
+				_, err = s.Open(t.Context(), "u0")
+			}
+			if !fault.IsFatal(err) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), cfg.CheckpointTopic) {
+				t.Errorf("got %v, want a fatal error with %s on the topic", err, tt.want)
+			}
+		})
+	}
 }
 
 // TestStateRefused has the broker refuse the state of a commit.

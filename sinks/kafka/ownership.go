@@ -5,6 +5,7 @@ import (
 
 	"connector/checkpoint"
 	"connector/internal/failpoint"
+	"connector/sinks"
 )
 
 // ownership is what both ways to deliver share: the state of a unit, and its
@@ -16,7 +17,7 @@ type ownership struct {
 	mine  takeover
 	save  func(context.Context, []checkpoint.Entry) error // appends entries to the state as one, and learns where they lie
 
-	saved   ends               // of the state when it was taken over
+	saved   ends               // of the state
 	reached ends               // up to which messages were read back
 	marks   []checkpoint.Entry // of those that were
 }
@@ -49,10 +50,11 @@ func (s *ownership) open(ctx context.Context, claim func(context.Context, takeov
 	return nil
 }
 
-// covered returns up to where the state covers messages once it is saved after
-// those of p: until the marks are recovered, no farther than it was.
-func (s *ownership) covered(p *Publisher) ends {
-	if len(s.marks) > 0 {
+// covered returns up to where the state covers messages once it is saved, after
+// those of p if there were any. Until then, and until the marks are recovered,
+// that is no farther than it was: marks are committed one stream at a time.
+func (s *ownership) covered(p *Publisher, c *sinks.Commit) ends {
+	if len(s.marks) > 0 || len(c.Events)+len(c.Dead) == 0 {
 		return s.saved
 	}
 	return s.saved.with(s.reached).with(p.ends())

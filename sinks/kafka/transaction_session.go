@@ -106,7 +106,7 @@ func (s *transactional) Commit(ctx context.Context, c sinks.Commit) error {
 		}
 	}
 	// Whoever reads back looks at the messages after those of the commit before.
-	saved := s.covered(s.publisher)
+	saved := s.covered(s.publisher, &c)
 	entries := append([]checkpoint.Entry{saved.entry()}, s.unit.Commit(c.State, time.Now())...)
 	if err := s.store(ctx, c, entries); err != nil {
 		return err
