@@ -33,7 +33,7 @@ const (
 func BenchmarkKafka(b *testing.B) {
 	brokers := kafkaBrokers(b)
 	raw := rawKafka(b, brokers)
-	for _, delivery := range []kafka.Delivery{kafka.Idempotent} {
+	for _, delivery := range []kafka.Delivery{kafka.Idempotent, kafka.Transactional} {
 		b.Run(string(delivery), func(b *testing.B) {
 			cfg := kafkaConfig(b, brokers)
 			cfg.Delivery = delivery

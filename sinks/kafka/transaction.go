@@ -90,7 +90,7 @@ func canSettle(err error) bool {
 // and in doubt if s.inDoubt says so.
 func (s *transactional) attempt(ctx context.Context, tx *transaction) error {
 	failpoint.Hit(failpoint.KafkaTxnBegin)
-	clear(s.publisher.settled) // what earlier attempts wrote was aborted
+	defer s.publisher.forget() // what was stored counts with the transaction only
 	work := s.publisher.route(tx.events, tx.dead)
 	work[s.part] = nil
 	s.began = time.Now()

@@ -65,7 +65,8 @@ func (s *sink) openTransactional(ctx context.Context, unit string) (sinks.Sessio
 	session.ready = true
 	failpoint.Hit(failpoint.KafkaTxnInitialised)
 	if err := session.open(ctx, session.claim); err != nil {
-		return nil, errors.Join(fmt.Errorf("taking over unit %s: %w", unit, err), session.Close())
+		session.abort(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("taking over unit %s: %w", unit, err)
 	}
 	return session, nil
 }
@@ -146,8 +147,7 @@ func (s *transactional) find(ctx context.Context) error {
 		if err := s.state.read(ctx); err != nil {
 			return err
 		}
-		if err := s.state.rival(s.mine); err != nil {
-			s.ended = err // from the next commit on
+		if s.ended = s.state.rival(s.mine); s.ended != nil { // later than this commit
 			return nil
 		}
 		if err := wait.For(ctx, markerPause); err != nil {
@@ -160,14 +160,21 @@ func (s *transactional) find(ctx context.Context) error {
 // Close aborts the transaction that is open, so that readers need not wait
 // until it times out.
 func (s *transactional) Close() error {
+	s.abort(context.Background())
 	if s.ended == nil {
 		s.ended = errors.New("the session is closed")
 	}
-	if !s.began.IsZero() {
-		s.began = time.Time{}
-		ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
-		defer cancel()
-		_ = s.coordinator.end(ctx, s.producer, false) // the next owner does it otherwise
-	}
 	return nil
+}
+
+// abort is for the end of a session: whether it succeeds does not matter to
+// the next owner.
+func (s *transactional) abort(ctx context.Context) {
+	if s.began.IsZero() {
+		return
+	}
+	s.began = time.Time{}
+	ctx, cancel := context.WithTimeout(ctx, abortTimeout)
+	defer cancel()
+	_ = s.coordinator.end(ctx, s.producer, false)
 }

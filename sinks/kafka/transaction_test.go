@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,11 +49,33 @@ func (u *unitTest) open(owner string) *transactional {
 }
 
 func (u *unitTest) tryOpen(owner string) (*transactional, error) {
+	s, marks, err := u.tryOpenAny(owner)
+	if err == nil && marks > 0 {
+		err = fmt.Errorf("recovered %d marks, which no message has", marks)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.(*transactional), nil
+}
+
+// openAny takes the unit over in the way that u.cfg says, and returns how many
+// marks were recovered.
+func (u *unitTest) openAny(owner string) (s sinks.Session, marks int) {
+	u.t.Helper()
+	s, marks, err := u.tryOpenAny(owner)
+	if err != nil {
+		u.t.Fatalf("opening the unit as %s: %v", owner, err)
+	}
+	return s, marks
+}
+
+func (u *unitTest) tryOpenAny(owner string) (s sinks.Session, marks int, err error) {
 	ctx, cancel := context.WithTimeout(u.t.Context(), 60*time.Second)
 	defer cancel()
 	sink, err := newSink(ctx, u.cfg, sinks.Options{Owner: owner, Log: u.log.logger()}, u.dial)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	u.t.Cleanup(func() {
 		if err := sink.Close(); err != nil {
@@ -60,26 +83,21 @@ func (u *unitTest) tryOpen(owner string) (*transactional, error) {
 		}
 	})
 	sink.transactionTimeout, sink.ownerGrace = u.timeout, u.grace
-	session, err := sink.Open(ctx, "u0")
-	if err != nil {
-		return nil, err
+	if s, err = sink.Open(ctx, "u0"); err != nil {
+		return nil, 0, err
 	}
 	u.t.Cleanup(func() {
-		if err := session.Close(); err != nil {
+		if err := s.Close(); err != nil {
 			u.t.Errorf("Close: %v", err)
 		}
 	})
-	return session.(*transactional), unmarked(ctx, session)
-}
-
-// unmarked fails if a session yields a mark, which no message has.
-func unmarked(ctx context.Context, s sinks.Session) error {
-	return s.Recover(ctx, func(e checkpoint.Entry) error {
-		if strings.Contains(e.Key, "m/") {
-			return fmt.Errorf("recovered the mark %q", e.Key)
+	err = s.Recover(ctx, func(e checkpoint.Entry) error {
+		if strings.Contains(e.Key, "/m/") {
+			marks++
 		}
 		return nil
 	})
+	return s, marks, err
 }
 
 // commit is one of n events from first on, and state that says so.
@@ -190,6 +208,9 @@ func TestTransaction(t *testing.T) {
 	u.commit(s, sinks.Commit{Dead: messages(5000, 7)})
 	u.check(messages(0, 1000), "ann")
 	checkStored(t, u.stored(u.cfg.DeadletterTopic), messages(5000, 7))
+	if n := len(s.publisher.stored) + len(s.publisher.settled); n > 0 {
+		t.Errorf("the session remembers %d parts of commits", n)
+	}
 	if got, want := u.fence().Number, uint64(22); got != want {
 		t.Errorf("number: got %d, want %d", got, want)
 	}
@@ -199,4 +220,84 @@ func TestTransaction(t *testing.T) {
 	if got := u.fence(); got.Term != 2 || got.Number != 24 {
 		t.Errorf("got %v, number %d", got, got.Number)
 	}
+}
+
+// TestTransactionGet reads pages of the state: at once, in a later session,
+// and while commits replace them.
+func TestTransactionGet(t *testing.T) {
+	u := newUnitTest(t, testkafka.Brokers(t))
+	s := u.open("ann")
+	page := func(n int) checkpoint.Entry {
+		return checkpoint.Entry{Key: fmt.Sprintf("acct/sms/b/20260101%02d/0", n%3), Value: fmt.Appendf(nil, "page %d", n)}
+	}
+	check := func(s *transactional, n int) {
+		t.Helper()
+		e := page(n)
+		if got, err := s.Get(t.Context(), e.Key); err != nil || string(got) != string(e.Value) {
+			t.Errorf("%s: got %q and error %v, want %q", e.Key, got, err, e.Value)
+		}
+	}
+	for n := range 9 {
+		u.commit(s, sinks.Commit{Events: messages(n, 1), State: []checkpoint.Entry{page(n), {Key: "acct/sms/b/gone/0", Value: []byte("x")}}})
+		check(s, n)
+	}
+	u.commit(s, sinks.Commit{State: []checkpoint.Entry{{Key: "acct/sms/b/gone/0"}}})
+	u.abort(s, messages(90, 5))
+	for _, s := range []*transactional{s, u.open("ben")} {
+		for n := 6; n < 9; n++ {
+			check(s, n)
+		}
+		if got, err := s.Get(t.Context(), "acct/sms/b/gone/0"); got != nil || err != nil {
+			t.Errorf("deleted: got %q and error %v", got, err)
+		}
+	}
+}
+
+// TestTransactionLargeState saves more than a batch takes.
+func TestTransactionLargeState(t *testing.T) {
+	u := newUnitTest(t, testkafka.Brokers(t))
+	u.cfg.Compression = "none"
+	s := u.open("ann")
+	var state []checkpoint.Entry
+	for i := range 8 {
+		state = append(state, checkpoint.Entry{Key: fmt.Sprintf("acct/sms/b/%02d/0", i), Value: noise(500 << 10)})
+	}
+	u.commit(s, sinks.Commit{Events: messages(0, 10), State: state})
+	u.commit(s, sinks.Commit{Events: messages(10, 10), State: state[:1]})
+	for _, s := range []*transactional{s, u.open("ben")} {
+		for _, e := range state {
+			if got, err := s.Get(t.Context(), e.Key); err != nil || !bytes.Equal(got, e.Value) {
+				t.Errorf("%s: got %d bytes and error %v, want %d", e.Key, len(got), err, len(e.Value))
+			}
+		}
+	}
+}
+
+// TestDeliveryChanges goes from one way to deliver to the other and back. What
+// an idempotent owner published and did not save is found in either.
+func TestDeliveryChanges(t *testing.T) {
+	u := newUnitTest(t, testkafka.Brokers(t))
+	marked := newLedgerMarks().marked(t, 0, 30)
+	u.cfg.Delivery = Idempotent
+	s, marks := u.openAny("ann")
+	if err := s.Commit(t.Context(), sinks.Commit{Events: marked[:10], State: commit(0, 10).State}); err != nil || marks != 0 {
+		t.Fatal(marks, err)
+	}
+	if err := s.(*idempotent).publisher.Publish(t.Context(), marked[10:30], nil); err != nil { // and dies
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		delivery Delivery
+		marks    int
+	}{{Transactional, 20}, {Transactional, 0}, {Idempotent, 0}, {Transactional, 0}} {
+		u.cfg.Delivery = step.delivery
+		s, marks := u.openAny("ben")
+		if marks != step.marks {
+			t.Errorf("%s: got %d marks, want %d", step.delivery, marks, step.marks)
+		}
+		if err := s.Commit(t.Context(), sinks.Commit{State: commit(20, 10).State}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u.check(marked, "ben")
 }
