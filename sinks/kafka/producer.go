@@ -46,6 +46,7 @@ type producer struct {
 	// transactional is the transactional.id of batches that belong to a
 	// transaction, else empty.
 	transactional string
+	turn          chan struct{} // holds a token while a partition is verified; see attempt
 }
 
 // partition is the state of one partition of a topic. Each has its producer
@@ -58,6 +59,7 @@ type partition struct {
 	sequence int32  // of the next batch
 	end      int64  // offset after what was stored last, as far as it is known
 	doubt    *batch // sent, without a definite answer so far
+	verified bool   // whether the broker knows it as part of the transaction
 }
 
 func (p *partition) restart(id producerID) { p.producer, p.sequence, p.doubt = id, 0, nil }
@@ -136,8 +138,27 @@ func (p *producer) send(ctx context.Context, part *partition, b *batch) error {
 	}
 }
 
-// attempt sends b once and returns its base offset.
+// attempt sends b once and returns its base offset. The first batch of a
+// partition in a transaction is sent while no other partition's is: the broker
+// then asks the coordinator about the partition, and refuses a batch
+// (NOT_ENOUGH_REPLICAS) when it comes to ask about another one of the same
+// transaction meanwhile.
 func (p *producer) attempt(ctx context.Context, part *partition, b *batch) (base int64, err error) {
+	if p.transactional == "" || part.verified {
+		return p.produce(ctx, part, b)
+	}
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return unknownOffset, ctx.Err()
+	}
+	defer func() { <-p.turn }()
+	base, err = p.produce(ctx, part, b)
+	part.verified = err == nil
+	return base, err
+}
+
+func (p *producer) produce(ctx context.Context, part *partition, b *batch) (base int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	res, err := p.client.roundTrip(ctx, &rawproduce.Request{

@@ -108,7 +108,7 @@ func publisherOn(ctx context.Context, c *client, cfg *Config, log *slog.Logger, 
 // unnumbered returns a publisher that has no producer id yet.
 func unnumbered(c *client, cfg *Config, log *slog.Logger, counts map[string]int, limits sinks.Limits) *Publisher {
 	p := &Publisher{
-		client: c, producer: &producer{client: c, log: log},
+		client: c, producer: &producer{client: c, log: log, turn: make(chan struct{}, 1)},
 		partitions: make(map[string][]*partition, len(counts)),
 		topic:      cfg.Topic, deadTopic: cfg.DeadletterTopic,
 		encoders: make(chan *encoder, parallel),

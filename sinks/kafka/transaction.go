@@ -93,6 +93,9 @@ func (s *transactional) attempt(ctx context.Context, tx *transaction) error {
 	defer s.publisher.forget() // what was stored counts with the transaction only
 	work := s.publisher.route(tx.events, tx.dead)
 	work[s.part] = nil
+	for part := range work {
+		part.verified = false
+	}
 	s.began = time.Now()
 	if err := s.coordinator.add(ctx, s.producer, slices.Collect(maps.Keys(work))); err != nil {
 		return err

@@ -301,3 +301,16 @@ func TestDeliveryChanges(t *testing.T) {
 	}
 	u.check(marked, "ben")
 }
+
+// A real broker verifies one partition of a transaction at a time.
+func TestTransactionVerified(t *testing.T) {
+	u := newUnitTest(t, testkafka.Brokers(t))
+	u.cfg.Partitions = 8
+	s := u.open("owner")
+	for i := range 10 {
+		u.commit(s, commit(i*100, 100))
+	}
+	if u.log.count("Unable to verify the partition") > 0 {
+		t.Errorf("batches were refused and sent again:\n%s", u.log.String())
+	}
+}
