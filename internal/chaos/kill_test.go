@@ -156,6 +156,9 @@ func (v *victim) at(p failpoint.Point) {
 		hit += v.rng.IntN(3)
 	}
 	for deadline := time.Now().Add(4 * patience); time.Now().Before(deadline); {
+		if lead, ok := v.lead[p]; ok && v.run(lead, 1, patience) {
+			v.histogram[string(lead)]++
+		}
 		if v.run(p, hit, patience/time.Duration(hit)) {
 			v.histogram[string(p)]++
 			return
@@ -175,7 +178,7 @@ func (v *victim) run(p failpoint.Point, hit int, wait time.Duration) bool {
 	}
 	c := start(v.t, v.path, vars, "run")
 	v.starts++
-	calm := v.provoked(p)
+	calm := v.provoked(c, p)
 	ended := c.within(wait)
 	if !ended {
 		c.kill()
@@ -187,9 +190,9 @@ func (v *victim) run(p failpoint.Point, hit int, wait time.Duration) bool {
 	return c.killed()
 }
 
-// provoked does what leads to a failpoint until the returned function is
-// called, when the connector is dead.
-func (v *victim) provoked(p failpoint.Point) (calm func()) {
+// provoked does what leads a connector to a failpoint until the returned
+// function is called, when it is dead.
+func (v *victim) provoked(c *process, p failpoint.Point) (calm func()) {
 	f, ok := v.provoke[p]
 	if !ok {
 		return func() {}
@@ -202,6 +205,8 @@ func (v *victim) provoked(p failpoint.Point) (calm func()) {
 			case <-quit:
 				return
 			case <-time.After(provocation):
+			}
+			if strings.Contains(c.said(), "msg=running") {
 				f.do()
 			}
 		}
@@ -232,7 +237,7 @@ func (v *victim) live(do func()) {
 	v.t.Helper()
 	c := start(v.t, v.path, v.vars, "run")
 	v.starts++
-	c.await(v.t, "msg=running")
+	c.await(v.t, fmt.Sprintf("guarantee=%q", v.promise))
 	do()
 	c.stop(v.t)
 }

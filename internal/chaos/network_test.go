@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"connector/internal/testkafka"
+	"connector/sinks"
 )
 
 // TestNetwork lets the way to the broker lose answers, crawl and fall silent.
@@ -17,7 +18,7 @@ func TestNetwork(t *testing.T) {
 		t.Parallel()
 		server := startNATS(t)
 		front := startProxy(t, listen(t), server.addr())
-		p := &place{vars: []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + t.TempDir(), "NATS_URL=nats://" + front.addr()}}
+		p := &place{promise: sinks.ExactlyOnce, vars: []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + t.TempDir(), "NATS_URL=nats://" + front.addr()}}
 		troubled(t, front, map[string]*place{"nats": p})
 	})
 	t.Run("kafka", func(t *testing.T) {

@@ -11,19 +11,22 @@ import (
 
 	"connector/internal/failpoint"
 	"connector/internal/testkafka"
+	"connector/sinks"
 	"connector/sinks/nats"
 )
 
 // place is where a connector publishes.
 type place struct {
-	vars    []string                   // of the connector, its data folder included
-	points  []failpoint.Point          // where it is killed
-	once    []failpoint.Point          // those that only the first connector comes to
-	provoke map[failpoint.Point]fault  // what leads to a point that nothing else leads to
-	absent  map[failpoint.Point]string // why none comes to a point
-	server  *natsServer                // is killed as well; nil when there is none
-	addr    string                     // of a server that a connector which starts may not reach
-	open    func() func()              // makes what a dead connector left readable, until the returned function is called; may be nil
+	vars    []string                            // of the connector, its data folder included
+	promise sinks.Guarantee                     // what the connector must say of it
+	points  []failpoint.Point                   // where it is killed
+	once    []failpoint.Point                   // those that only the first connector comes to
+	provoke map[failpoint.Point]fault           // what leads to a point that nothing else leads to
+	lead    map[failpoint.Point]failpoint.Point // where a connector must have died before one comes to a point
+	absent  map[failpoint.Point]string          // why none comes to a point
+	server  *natsServer                         // is killed as well; nil when there is none
+	addr    string                              // of a server that a connector which starts may not reach
+	open    func() func()                       // makes what a dead connector left readable, until the returned function is called; may be nil
 }
 
 // fault is something that goes wrong.
@@ -67,9 +70,10 @@ func embeddedNATS(t *testing.T) *place {
 		}
 	}
 	return &place{
-		vars:   []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + dir},
-		points: failpoint.NATS,
-		once:   []failpoint.Point{failpoint.NATSImportWritten, failpoint.NATSImported},
+		promise: sinks.ExactlyOnce,
+		vars:    []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + dir},
+		points:  failpoint.NATS,
+		once:    []failpoint.Point{failpoint.NATSImportWritten, failpoint.NATSImported},
 		provoke: map[failpoint.Point]fault{failpoint.NATSDoubt: {
 			do: func() {
 				if url, err := nats.FindEmbedded(dir); err == nil {
@@ -97,10 +101,13 @@ func embeddedNATS(t *testing.T) *place {
 
 // kafka is the Kafka that the tests have, behind brokers.
 func kafka(t *testing.T, delivery string, brokers []string) *place {
+	promise := map[string]sinks.Guarantee{"idempotent": sinks.OnceUnlessZombie, "transactional": sinks.ExactlyOnceCommitted}
 	return &place{
+		promise: promise[delivery],
 		vars: []string{
 			"CONNECTOR_SINK=kafka", "CONNECTOR_DATA_DIR=" + t.TempDir(), "KAFKA_BROKERS=" + strings.Join(brokers, ","), "KAFKA_DELIVERY=" + delivery,
 			"KAFKA_TOPIC=" + testkafka.Topic(t), "KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_CHECKPOINT_TOPIC=" + testkafka.Topic(t), "KAFKA_PARTITIONS=3",
+			"KAFKA_TRANSACTIONAL_ID=" + testkafka.Topic(t), // is unique, too
 		},
 	}
 }
@@ -112,12 +119,7 @@ func idempotentKafka(t *testing.T) *place {
 	return p
 }
 
-func transactionalKafka(t *testing.T) *place {
-	id := testkafka.Topic(t) // which no other test uses
-	p := kafka(t, "transactional", testkafka.Brokers(t))
-	p.vars = append(p.vars, "KAFKA_TRANSACTIONAL_ID="+id)
-	return p
-}
+func transactionalKafka(t *testing.T) *place { return kafka(t, "transactional", testkafka.Brokers(t)) }
 
 // externalNATS is a NATS server in a process of its own, behind a proxy.
 func externalNATS(t *testing.T) *place {
@@ -125,14 +127,14 @@ func externalNATS(t *testing.T) *place {
 	front := startProxy(t, listen(t), server.addr())
 	full := fault{do: server.fill, undo: server.empty}
 	return &place{
-		vars:   []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + t.TempDir(), "NATS_URL=nats://" + front.addr()},
-		points: failpoint.NATS,
-		once:   []failpoint.Point{failpoint.NATSImportWritten, failpoint.NATSImported},
+		promise: sinks.ExactlyOnce,
+		vars:    []string{"CONNECTOR_SINK=nats", "CONNECTOR_DATA_DIR=" + t.TempDir(), "NATS_URL=nats://" + front.addr()},
+		points:  failpoint.NATS,
+		once:    []failpoint.Point{failpoint.NATSImportWritten, failpoint.NATSImported},
 		provoke: map[failpoint.Point]fault{
 			failpoint.NATSRepair: full, failpoint.NATSRepairDeleted: full,
 			failpoint.NATSDoubt: {do: func() {
-				front.set(deaf)
-				time.Sleep(50 * time.Millisecond)
+				front.disturb(deaf, time.Second)
 				front.set(open)
 			}},
 		},
@@ -143,10 +145,9 @@ func externalNATS(t *testing.T) *place {
 func file(t *testing.T) *place {
 	dir := t.TempDir()
 	return &place{
-		vars:   []string{"CONNECTOR_SINK=file", "CONNECTOR_DATA_DIR=" + dir, "FILE_PATH=" + filepath.Join(dir, "events.ndjson"), "FILE_ROTATE_BYTES=32KiB"},
-		points: failpoint.File,
-		absent: map[failpoint.Point]string{
-			failpoint.FileCut: "it needs a kill in the middle of a commit before; see the tests of the sink",
-		},
+		promise: sinks.ExactlyOnce,
+		vars:    []string{"CONNECTOR_SINK=file", "CONNECTOR_DATA_DIR=" + dir, "FILE_PATH=" + filepath.Join(dir, "events.ndjson"), "FILE_ROTATE_BYTES=32KiB"},
+		points:  failpoint.File,
+		lead:    map[failpoint.Point]failpoint.Point{failpoint.FileCut: failpoint.FileWritten},
 	}
 }

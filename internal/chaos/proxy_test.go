@@ -135,18 +135,23 @@ func (p *proxy) pipe(to, from net.Conn, answers bool) {
 	}
 }
 
+// disturb sets a mode and returns when it has changed the fate of something, or
+// the time is over.
+func (p *proxy) disturb(m mode, limit time.Duration) {
+	before := p.pieces[m].Load()
+	p.set(m)
+	for deadline := time.Now().Add(limit); p.pieces[m].Load() == before && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // trouble makes n faults, one after the other, with some quiet between. Each
 // ends a while, of longest at most, after it changed the fate of something.
 func (p *proxy) trouble(n int, longest time.Duration, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	for i := range n {
 		time.Sleep(100*time.Millisecond + time.Duration(rng.Int64N(int64(500*time.Millisecond))))
-		m := 1 + mode(i)%(modes-1)
-		before := p.pieces[m].Load()
-		p.set(m)
-		for deadline := time.Now().Add(patience); p.pieces[m].Load() == before && time.Now().Before(deadline); {
-			time.Sleep(time.Millisecond)
-		}
+		p.disturb(1+mode(i)%(modes-1), patience)
 		time.Sleep(time.Duration(rng.Int64N(int64(longest))))
 		p.set(open)
 	}
