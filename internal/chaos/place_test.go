@@ -119,7 +119,15 @@ func idempotentKafka(t *testing.T) *place {
 	return p
 }
 
-func transactionalKafka(t *testing.T) *place { return kafka(t, "transactional", testkafka.Brokers(t)) }
+func transactionalKafka(t *testing.T) *place {
+	brokers := testkafka.Brokers(t)
+	p := kafka(t, "transactional", brokers)
+	abort := fault{do: func() { abortTransactions(t, brokers, p.value("KAFKA_TRANSACTIONAL_ID")+"-u0") }}
+	p.points = failpoint.KafkaTransactional
+	p.once = []failpoint.Point{failpoint.KafkaImported, failpoint.KafkaBegun}
+	p.provoke = map[failpoint.Point]fault{failpoint.KafkaTxnAborting: abort, failpoint.KafkaTxnAborted: abort}
+	return p
+}
 
 // externalNATS is a NATS server in a process of its own, behind a proxy.
 func externalNATS(t *testing.T) *place {
