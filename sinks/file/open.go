@@ -116,7 +116,7 @@ func (s *session) resume(ctx context.Context, saved []byte) error {
 	if s.position, err = decodePosition(saved); err != nil {
 		return err
 	}
-	if s.position.Path != s.sink.path {
+	if s.position.Path != s.sink.path && !s.follows() {
 		return s.elsewhere()
 	}
 	if s.position.Rotating == 0 {
@@ -172,6 +172,26 @@ func (s *session) settle() error {
 	s.sink.opts.Log.Warn("cut off the end of the file, of a commit that was interrupted", "path", p.Path, "bytes", there-p.Length)
 	failpoint.Hit(failpoint.FileCut)
 	return nil
+}
+
+// follows reports whether the file at another path than before is the one that
+// was written, moved or mounted there, and takes it for that.
+func (s *session) follows() bool {
+	p := s.position
+	p.Path = s.sink.path
+	if there, err := sizeOf(p.Path); err != nil || there < p.Length || p.Length == 0 {
+		return false
+	}
+	file, err := openFile(p.Path)
+	if err != nil {
+		return false
+	}
+	end, err := p.at(file, p.Length)
+	if err = errors.Join(err, file.Close()); err != nil || end != p {
+		return false
+	}
+	s.position = p
+	return true
 }
 
 // elsewhere goes on in another file than the one that the checkpoint tells of.

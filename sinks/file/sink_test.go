@@ -288,6 +288,21 @@ func TestOtherPath(t *testing.T) {
 	w.expect(t, "the earlier file", want(1, 1))
 }
 
+// TestMovedWithItsPath moves the file and tells where: what was not committed does
+// not stay there either.
+func TestMovedWithItsPath(t *testing.T) {
+	w := newWorld(t.TempDir(), 0)
+	w.use(t, func(s sinks.Session) { commit(t, s, 1) })
+	w.edit(t, func(b []byte) []byte { return append(b, lines(events(2, 3, 1000), nil)...) })
+	earlier := w.cfg.Path
+	w.cfg.Path += "2"
+	if err := os.Rename(earlier, w.cfg.Path); err != nil {
+		t.Fatal(err)
+	}
+	w.use(t, func(s sinks.Session) { commit(t, s, 2) })
+	w.expect(t, "the moved file", want(1, 2))
+}
+
 // TestBegin opens files that no checkpoint tells of.
 func TestBegin(t *testing.T) {
 	whole := string(lines(events(0, 1, 10), nil))
