@@ -50,6 +50,10 @@ func TestRequireExactlyOnce(t *testing.T) {
 	_, _, vars := simulators(t, 3)
 	file := []string{"CONNECTOR_SINK=file", "FILE_PATH=" + filepath.Join(t.TempDir(), "f")}
 	kafka := []string{"CONNECTOR_SINK=kafka", "KAFKA_BROKERS=localhost:1"}
+	transactional := []string{
+		"CONNECTOR_SINK=kafka", "KAFKA_DELIVERY=transactional", "KAFKA_BROKERS=" + strings.Join(testkafka.Brokers(t), ","), "KAFKA_TOPIC=" + testkafka.Topic(t),
+		"KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_CHECKPOINT_TOPIC=" + testkafka.Topic(t), "KAFKA_TRANSACTIONAL_ID=" + testkafka.Topic(t), "KAFKA_PARTITIONS=1",
+	}
 	able, unable := natsServer(t), natsServer(t)
 	_, err := jetStream(t, unable).CreateStream(t.Context(), jetstream.StreamConfig{Name: "DELIVERY", Subjects: []string{"delivery.>"}})
 	if err != nil {
@@ -66,7 +70,7 @@ func TestRequireExactlyOnce(t *testing.T) {
 		{"stdout, and another fault", []string{"CONNECTOR_SINK=stdout", "HQ_LAG=soon"}, "run --once", exitUsage, []string{"2 fault(s)", "CONNECTOR_REQUIRE_EXACTLY_ONCE", "HQ_LAG"}},
 		{"idempotent Kafka", kafka, "run --once", exitUsage, []string{"does not go with KAFKA_DELIVERY=idempotent", "only from an earlier process", "set KAFKA_DELIVERY=transactional"}},
 		{"idempotent Kafka, checked", kafka, "check", exitUsage, []string{"set KAFKA_DELIVERY=transactional"}},
-		{"transactional Kafka", with(kafka, "KAFKA_DELIVERY=transactional"), "config", exitOK, nil},
+		{"transactional Kafka", transactional, "run --once", exitOK, []string{"exactly once for consumers that read committed messages only"}},
 		{"file", file, "run --once", exitOK, nil},
 		{"embedded NATS", []string{"CONNECTOR_SINK=nats"}, "run --once", exitOK, nil},
 		{"NATS", able, "run --once", exitOK, nil},
