@@ -1,7 +1,7 @@
 VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-kafka lint fmt generate bench bench-memory soak guards chaos demo ci clean
+.PHONY: help build test test-kafka lint fmt generate bench bench-sinks bench-memory soak guards chaos demo ci clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,6 +27,9 @@ generate: ## rewrite the generated files
 
 bench: ## benchmarks
 	go test -run='^$$' -bench=. -benchmem ./...
+
+bench-sinks: ## CPU per event of each sink beside raw publishing, with a real Apache Kafka
+	scripts/kafka.sh run -- go test ./sinks/bench -run='^$$' -bench=.
 
 ROWS ?= 10000000
 

@@ -20,7 +20,7 @@ import (
 )
 
 // BenchmarkFile compares with lines, and with bodies alone, written and synced
-// 600 at a time as the sink does.
+// 1000 at a time as the sink does.
 func BenchmarkFile(b *testing.B) {
 	r := raw{
 		bare:  rawFile(b, func(m *schema.Message) []byte { return m.Body }),
@@ -45,7 +45,7 @@ func line(m *schema.Message) []byte {
 
 func rawFile(b *testing.B, line func(*schema.Message) []byte) side {
 	b.Helper()
-	const batch = 600
+	const batch = 1000
 	out, err := os.OpenFile(filepath.Join(b.TempDir(), "raw"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		b.Fatal(err)
