@@ -266,6 +266,26 @@ func TestTransactionEndLate(t *testing.T) {
 	u.check(messages(0, 30), "ann")
 }
 
+// TestTransactionClaimInDoubt loses the answer to the commit of a takeover.
+func TestTransactionClaimInDoubt(t *testing.T) {
+	t.Parallel()
+	cluster := testkafka.Faulty(t)
+	u, net := newUnitTest(t, cluster.ListenAddrs()), &network{}
+	u.dial = net.dial
+	u.commit(u.open("ann"), commit(0, 10))
+	net.lose(kmsg.EndTxn, 0, 1)
+	n := 0
+	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.ProducerFenced, When: func(kmsg.Request) bool {
+		n++
+		return n == 2 // the first one is carried out
+	}})
+	u.commit(u.open("ben"), commit(10, 10))
+	u.check(messages(0, 20), "ben")
+	if got := u.fence(); got.Term != 2 {
+		t.Errorf("got %v, want term 2", got)
+	}
+}
+
 // TestTransactionLostAnswers loses answers of every kind, on a real Kafka
 // where there is one.
 func TestTransactionLostAnswers(t *testing.T) {

@@ -128,6 +128,27 @@ func TestTransactionFenced(t *testing.T) {
 	})
 }
 
+// TestTransactionLateState has an earlier owner in idempotent delivery write
+// state after the takeover. It does not count, and what it hides is repeated.
+func TestTransactionLateState(t *testing.T) {
+	t.Parallel()
+	u := newUnitTest(t, testkafka.Brokers(t))
+	u.commit(u.open("ann"), commit(0, 10))
+	ben := u.open("ben")
+	u.commit(ben, commit(10, 10))
+	late := checkpoint.Entry{Key: "last", Value: []byte("10")}
+	if err := writeState(t.Context(), u.cfg, 0, 1, late); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		u.commit(ben, sinks.Commit{State: []checkpoint.Entry{{Key: "other", Value: []byte("x")}}})
+	}
+	u.check(messages(0, 20), "ben")
+	if got, err := ben.Get(t.Context(), "last"); string(got) != "20" || err != nil {
+		t.Errorf("got %q and error %v, want 20", got, err)
+	}
+}
+
 func (n *network) count() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()

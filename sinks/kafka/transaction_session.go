@@ -141,19 +141,20 @@ func (s *transactional) store(ctx context.Context, c sinks.Commit, entries []che
 }
 
 // find reads the state until the last transaction is in it: others wrote
-// between, or a batch was found to be stored already.
+// between, or a batch was found to be stored already. The session ends when
+// that fails, or when another owner came later.
 func (s *transactional) find(ctx context.Context) error {
-	for s.state.counted <= s.counted {
+	s.inDoubt = true
+	for s.state.counted <= s.counted && s.ended == nil {
 		if err := s.state.read(ctx); err != nil {
 			return err
-		}
-		if s.ended = s.state.rival(s.mine); s.ended != nil { // later than this commit
-			return nil
 		}
 		if err := wait.For(ctx, markerPause); err != nil {
 			return err
 		}
+		s.ended = s.state.rival(s.mine)
 	}
+	s.inDoubt = false
 	return nil
 }
 
