@@ -76,8 +76,13 @@ func (m *Message) PublicationID() string {
 
 // Key orders the versions of one record in partitioned sinks:
 // <account>/<stream>/<record id>.
-func (m *Message) Key() string {
-	return m.Source.Account + "/" + m.Source.Stream + "/" + m.RecordID
+func (m *Message) Key() string { return string(m.AppendKey(nil)) }
+
+// AppendKey appends the key to b.
+func (m *Message) AppendKey(b []byte) []byte {
+	b = append(append(b, m.Source.Account...), '/')
+	b = append(append(b, m.Source.Stream...), '/')
+	return append(b, m.RecordID...)
 }
 
 // Size is what limits of message sizes count: the bytes of the body and of

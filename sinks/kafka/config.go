@@ -30,7 +30,7 @@ type Config struct {
 }
 
 // Doc says what the section is for, in the reference of the configuration.
-const Doc = "Publishes to Apache Kafka 2.1 or newer with an idempotent producer."
+const Doc = "Publishes to Apache Kafka 2.1 or newer, and keeps the checkpoint there."
 
 // NewConfig returns an empty section.
 func NewConfig() config.Section { return &Config{} }

@@ -27,42 +27,75 @@ func (it *item) reject(err error) sinks.Rejection {
 
 // route assigns the messages that are not settled to their partitions.
 func (p *Publisher) route(events, dead []schema.Message) map[*partition][]item {
-	work := make(map[*partition][]item)
-	skipped := make(map[string]int)
-	add := func(messages []schema.Message, topic string, dead bool) {
-		partitions := p.partitions[topic]
-		shares := make([][]item, len(partitions))
-		numbers := make([]int, len(partitions))
-		for i := range numbers {
-			numbers[i] = i
+	r := router{publisher: p, skipped: make(map[string]int), work: make(map[*partition][]item)}
+	r.add(events, p.topic, false)
+	r.add(dead, p.deadTopic, true)
+	return r.work
+}
+
+// router does the work of route.
+type router struct {
+	publisher *Publisher
+	skipped   map[string]int
+	keys      []byte // of many messages
+	work      map[*partition][]item
+}
+
+func (r *router) add(messages []schema.Message, topic string, dead bool) {
+	partitions := r.publisher.partitions[topic]
+	shares := make([][]item, len(partitions))
+	numbers := make([]int, len(partitions))
+	for i := range numbers {
+		numbers[i] = i
+	}
+	for i := range messages {
+		m := &messages[i]
+		id := m.PublicationID()
+		if r.skips(id) {
+			continue
 		}
-		for i := range messages {
-			m := &messages[i]
-			id := m.PublicationID()
-			if p.late[id] {
-				delete(p.late, id)
-				p.settled[id]++
-			}
-			if len(p.settled) > 0 && skipped[id] < p.settled[id] {
-				skipped[id]++
-				continue
-			}
-			key := []byte(m.Key())
-			n := kafkago.Murmur2Balancer{}.Balance(kafkago.Message{Key: key}, numbers...)
-			if shares[n] == nil {
-				shares[n] = make([]item, 0, len(messages)/len(partitions)*5/4+1)
-			}
-			shares[n] = append(shares[n], item{message: m, id: id, key: key, dead: dead, index: i})
+		key := r.key(m)
+		n := kafkago.Murmur2Balancer{}.Balance(kafkago.Message{Key: key}, numbers...)
+		if shares[n] == nil {
+			shares[n] = make([]item, 0, len(messages)/len(partitions)*5/4+1)
 		}
-		for n, share := range shares {
-			if len(share) > 0 {
-				work[partitions[n]] = share
-			}
+		shares[n] = append(shares[n], item{message: m, id: id, key: key, dead: dead, index: i})
+	}
+	for n, share := range shares {
+		if len(share) > 0 {
+			r.work[partitions[n]] = share
 		}
 	}
-	add(events, p.topic, false)
-	add(dead, p.deadTopic, true)
-	return work
+}
+
+// skips reports whether a message is stored already.
+func (r *router) skips(id string) bool {
+	p := r.publisher
+	if p.late[id] {
+		delete(p.late, id)
+		p.settled[id]++
+	}
+	if len(p.settled) == 0 || r.skipped[id] >= p.settled[id] {
+		return false
+	}
+	r.skipped[id]++
+	return true
+}
+
+// keysBytes is how much is allocated at a time for keys, most of which have at
+// most maxKeyBytes.
+const (
+	keysBytes   = 64 << 10
+	maxKeyBytes = 1 << 10
+)
+
+// key returns the key of a message.
+func (r *router) key(m *schema.Message) []byte {
+	if cap(r.keys)-len(r.keys) < maxKeyBytes {
+		r.keys = make([]byte, 0, keysBytes)
+	}
+	r.keys = m.AppendKey(r.keys[len(r.keys):])
+	return slices.Clip(r.keys)
 }
 
 // doubtful returns the partitions that have a batch in doubt.
