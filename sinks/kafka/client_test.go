@@ -173,10 +173,10 @@ func TestConnect(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			p, err := NewPublisher(ctx, cfg, slog.New(slog.DiscardHandler))
+			p, err := newPublisher(ctx, &cfg, slog.New(slog.DiscardHandler), new(net.Dialer).DialContext)
 			if err == nil {
 				err = p.Publish(ctx, messages(0, 10), nil)
-				_ = p.Close()
+				p.client.close()
 			}
 			switch {
 			case tt.want == "" && err != nil:
@@ -211,7 +211,10 @@ func TestStart(t *testing.T) {
 		{name: "not allowed to look", fault: kfake.Fault{Keys: key(kmsg.Metadata), Err: kerr.TopicAuthorizationFailed, Count: -1}, want: "DESCRIBE", fatal: true},
 		{name: "no producer id for the user", fault: kfake.Fault{Keys: key(kmsg.InitProducerID), TopLevel: true, Err: kerr.ClusterAuthorizationFailed}, want: "IDEMPOTENT_WRITE", fatal: true},
 		{name: "no producer id at the moment", fault: kfake.Fault{Keys: key(kmsg.InitProducerID), TopLevel: true, Err: kerr.CoordinatorLoadInProgress, Count: 3}},
-		{name: "not allowed to see limits", fault: kfake.Fault{Keys: key(kmsg.DescribeConfigs), Err: kerr.TopicAuthorizationFailed, Count: -1}},
+		{name: "not allowed to see settings", fault: kfake.Fault{Keys: key(kmsg.DescribeConfigs), Err: kerr.TopicAuthorizationFailed, Count: -1}, want: "DESCRIBE_CONFIGS", fatal: true},
+		{name: "not allowed to see limits", fault: kfake.Fault{Keys: key(kmsg.DescribeConfigs), Err: kerr.TopicAuthorizationFailed, Count: -1, When: func(r kmsg.Request) bool {
+			return len(r.(*kmsg.DescribeConfigsRequest).Resources) == 2 // the topics of messages
+		}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -225,17 +228,17 @@ func TestStart(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			p, err := NewPublisher(ctx, cfg, slog.New(slog.DiscardHandler))
+			p, err := newPublisher(ctx, &cfg, slog.New(slog.DiscardHandler), new(net.Dialer).DialContext)
 			t.Log(err)
 			if err == nil {
-				defer p.Close()
+				defer p.client.close()
 				publish(t, p, messages(0, 10), messages(10, 10))
 			}
 			if fault.IsFatal(err) != tt.fatal || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, fatal %v; want %q, fatal %v", err, fault.IsFatal(err), tt.want, tt.fatal)
 			}
-			if tt.name == "not allowed to see limits" && p.Limits().MaxMessageBytes != assumedMessageBytes-messageOverhead {
-				t.Errorf("MaxMessageBytes: got %d", p.Limits().MaxMessageBytes)
+			if tt.name == "not allowed to see limits" && p.limits.MaxMessageBytes != assumedMessageBytes-messageOverhead {
+				t.Errorf("MaxMessageBytes: got %d", p.limits.MaxMessageBytes)
 			}
 		})
 	}
@@ -248,6 +251,7 @@ func TestAdvertised(t *testing.T) {
 	cfg := testConfig(t, cluster.ListenAddrs())
 	testkafka.Create(t, cfg.Brokers, cfg.Topic, 1)
 	testkafka.Create(t, cfg.Brokers, cfg.DeadletterTopic, 1)
+	testkafka.Create(t, cfg.Brokers, cfg.CheckpointTopic, 1)
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		if address == cfg.Brokers[0] {
 			address = "127.0.0.1:1"

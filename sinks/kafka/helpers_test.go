@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -18,6 +19,7 @@ import (
 
 	"connector/internal/testkafka"
 	"connector/schema"
+	"connector/sinks"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,12 +33,12 @@ func testConfig(t *testing.T, brokers []string) Config {
 	}
 }
 
-func start(t *testing.T, cfg Config) *Publisher {
+func start(t *testing.T, cfg Config) *publisher {
 	t.Helper()
 	return startWith(t, cfg, slog.New(slog.DiscardHandler), new(net.Dialer).DialContext)
 }
 
-func startWith(t *testing.T, cfg Config, log *slog.Logger, dial dialFunc) *Publisher {
+func startWith(t *testing.T, cfg Config, log *slog.Logger, dial dialFunc) *publisher {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
@@ -44,16 +46,25 @@ func startWith(t *testing.T, cfg Config, log *slog.Logger, dial dialFunc) *Publi
 	if err != nil {
 		t.Fatalf("newPublisher: %v", err)
 	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
+	t.Cleanup(p.client.close)
 	return p
 }
 
+// newPublisher returns the publisher of a session, on a sink of its own.
+func newPublisher(ctx context.Context, cfg *Config, log *slog.Logger, dial dialFunc) (*publisher, error) {
+	s, err := newSink(ctx, *cfg, sinks.Options{Log: log}, dial)
+	if err != nil {
+		return nil, err
+	}
+	p, err := publisherOn(ctx, s.client, &s.cfg, log, s.counts, s.limits)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return p, nil
+}
+
 // publish fails the test unless all messages are stored within a few seconds.
-func publish(t *testing.T, p *Publisher, events, dead []schema.Message) {
+func publish(t *testing.T, p *publisher, events, dead []schema.Message) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
@@ -164,7 +175,7 @@ func checkStored(t *testing.T, records []*kgo.Record, want []schema.Message) {
 }
 
 // checkSequences fails if p lost count of the n events it sent.
-func checkSequences(t *testing.T, p *Publisher, n int) {
+func checkSequences(t *testing.T, p *publisher, n int) {
 	t.Helper()
 	got := 0
 	for _, part := range p.partitions[p.topic] {

@@ -24,7 +24,7 @@ import (
 // publishes anything else.
 type idempotent struct {
 	ownership
-	publisher *Publisher
+	publisher *publisher
 	part      *partition // of the state
 	encoder   batchEncoder
 	published bool  // whether a commit with messages began

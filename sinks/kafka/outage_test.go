@@ -20,7 +20,7 @@ type bubble struct {
 	network   kfake.VirtualNetwork
 	cluster   *kfake.Cluster
 	cfg       Config
-	publisher *Publisher
+	publisher *publisher
 	log       logs
 }
 
@@ -38,7 +38,7 @@ func inBubble(t *testing.T, test func(ctx context.Context, b *bubble)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer b.publisher.Close()
+		defer b.publisher.client.close()
 		test(t.Context(), &b)
 	})
 }

@@ -53,7 +53,7 @@ func (s *ownership) open(ctx context.Context, claim func(context.Context, takeov
 // covered returns up to where the state covers messages once it is saved, after
 // those of p if there were any. Until then, and until the marks are recovered,
 // that is no farther than it was: marks are committed one stream at a time.
-func (s *ownership) covered(p *Publisher, c *sinks.Commit) ends {
+func (s *ownership) covered(p *publisher, c *sinks.Commit) ends {
 	if len(s.marks) > 0 || len(c.Events)+len(c.Dead) == 0 {
 		return s.saved
 	}

@@ -178,9 +178,7 @@ func TestUnanswered(t *testing.T) {
 	if d := time.Since(began); d > time.Second {
 		t.Errorf("returned after %v", d)
 	}
-	if err := p.Close(); err != nil {
-		t.Error(err)
-	}
+	p.client.close()
 	if n := len(p.client.conns.open); n > 0 {
 		t.Errorf("got %d connections open after Close", n)
 	}

@@ -14,10 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"connector/internal/failpoint"
@@ -36,7 +34,7 @@ const (
 	parallel = 8
 )
 
-// Publisher writes events to one topic and dead letters to another with an
+// publisher writes events to one topic and dead letters to another with an
 // idempotent producer: acknowledged by all in-sync replicas, and stored once
 // however often an answer is lost, within the limits that the cluster's
 // producer state sets. One process must publish a unit at a time: nothing
@@ -44,9 +42,9 @@ const (
 //
 // Records carry the wall clock of publishing as their timestamp, because
 // retention counts from it; the event's own time is the header ce_time.
-// Partitions are counted once, at start. A Publisher is not safe for
+// Partitions are counted once, at start. A publisher is not safe for
 // concurrent use.
-type Publisher struct {
+type publisher struct {
 	client     *client
 	producer   *producer
 	partitions map[string][]*partition // by topic
@@ -55,7 +53,6 @@ type Publisher struct {
 	deadTopic  string
 	encoders   chan *encoder // one per partition that may be written to at the same time
 	limits     sinks.Limits
-	closed     atomic.Bool
 
 	mu     sync.Mutex
 	stored [][]item // by the call under way
@@ -67,35 +64,8 @@ type Publisher struct {
 	late map[string]bool
 }
 
-var _ sinks.Publisher = (*Publisher)(nil)
-
-// NewPublisher connects to cfg.Brokers, finds or creates the topics and
-// obtains a producer id. cfg has passed [Config.Validate]. An error names the
-// variable to check; it is fatal where trying again cannot help.
-func NewPublisher(ctx context.Context, cfg Config, log *slog.Logger) (*Publisher, error) {
-	return newPublisher(ctx, &cfg, log, (&net.Dialer{Timeout: dialTimeout}).DialContext)
-}
-
-func newPublisher(ctx context.Context, cfg *Config, log *slog.Logger, dial dialFunc) (_ *Publisher, err error) {
-	c, err := newClient(cfg, dial, cfg.Topic, cfg.DeadletterTopic)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			c.close()
-		}
-	}()
-	counts, err := provideTopics(ctx, c, cfg, log, cfg.Topic, cfg.DeadletterTopic)
-	if err != nil {
-		return nil, err
-	}
-	limits := limitsOf(messageBytes(ctx, c, log, cfg.Topic, cfg.DeadletterTopic))
-	return publisherOn(ctx, c, cfg, log, counts, limits)
-}
-
 // publisherOn returns a publisher of its own producer id on c.
-func publisherOn(ctx context.Context, c *client, cfg *Config, log *slog.Logger, counts map[string]int, limits sinks.Limits) (*Publisher, error) {
+func publisherOn(ctx context.Context, c *client, cfg *Config, log *slog.Logger, counts map[string]int, limits sinks.Limits) (*publisher, error) {
 	p := unnumbered(c, cfg, log, counts, limits)
 	var err error
 	if p.id, err = p.producer.newID(ctx); err != nil {
@@ -106,8 +76,8 @@ func publisherOn(ctx context.Context, c *client, cfg *Config, log *slog.Logger, 
 }
 
 // unnumbered returns a publisher that has no producer id yet.
-func unnumbered(c *client, cfg *Config, log *slog.Logger, counts map[string]int, limits sinks.Limits) *Publisher {
-	p := &Publisher{
+func unnumbered(c *client, cfg *Config, log *slog.Logger, counts map[string]int, limits sinks.Limits) *publisher {
+	p := &publisher{
 		client: c, producer: &producer{client: c, log: log, turn: make(chan struct{}, 1)},
 		partitions: make(map[string][]*partition, len(counts)),
 		topic:      cfg.Topic, deadTopic: cfg.DeadletterTopic,
@@ -128,7 +98,7 @@ func unnumbered(c *client, cfg *Config, log *slog.Logger, counts map[string]int,
 
 // restart makes all partitions begin anew under a producer id or epoch that
 // they were not written with yet.
-func (p *Publisher) restart(id producerID) {
+func (p *publisher) restart(id producerID) {
 	for _, partitions := range p.partitions {
 		for _, part := range partitions {
 			part.restart(id)
@@ -137,7 +107,7 @@ func (p *Publisher) restart(id producerID) {
 }
 
 // mark makes messages carry their marks, as those of origin.
-func (p *Publisher) mark(origin string) {
+func (p *publisher) mark(origin string) {
 	for range parallel {
 		e := <-p.encoders
 		e.origin = origin
@@ -147,7 +117,7 @@ func (p *Publisher) mark(origin string) {
 
 // ends returns, for each partition, the offset after what was stored last, 0
 // where that is not known.
-func (p *Publisher) ends() ends {
+func (p *publisher) ends() ends {
 	list := ends{}
 	for topic, partitions := range p.partitions {
 		for _, part := range partitions {
@@ -162,19 +132,6 @@ func limitsOf(bytes int) sinks.Limits {
 	return sinks.Limits{MaxMessageBytes: max(bytes-messageOverhead, 1), MaxMessages: maxMessages}
 }
 
-// Limits returns the lower of the two topics' limits.
-func (p *Publisher) Limits() sinks.Limits { return p.limits }
-
-// Guarantee returns [sinks.ExactlyOnceUnlessCrash].
-func (p *Publisher) Guarantee() sinks.Guarantee { return sinks.ExactlyOnceUnlessCrash }
-
-// Close ends all connections. What is in doubt stays so.
-func (p *Publisher) Close() error {
-	p.closed.Store(true)
-	p.client.close()
-	return nil
-}
-
 // Publish stores all messages, or all but those that a *[sinks.RejectedError]
 // lists, or returns [sinks.ErrFenced], a fatal error or, promptly, the error
 // of ctx.
@@ -182,10 +139,7 @@ func (p *Publisher) Close() error {
 // After an error, what was stored is remembered, and what is in doubt is sent
 // again first: calling Publish again with the same messages, or with some of
 // them replaced, stores none of them twice.
-func (p *Publisher) Publish(ctx context.Context, events, dead []schema.Message) error {
-	if p.closed.Load() {
-		return errors.New("the Kafka publisher is closed")
-	}
+func (p *publisher) Publish(ctx context.Context, events, dead []schema.Message) error {
 	if err := p.each(ctx, p.doubtful(), p.resend); err != nil {
 		p.settle()
 		return fmt.Errorf("settling what Kafka did not answer for: %w", err)
@@ -203,7 +157,7 @@ func (p *Publisher) Publish(ctx context.Context, events, dead []schema.Message) 
 }
 
 // resend sends the batch in doubt again.
-func (p *Publisher) resend(ctx context.Context, part *partition, _ []item) error {
+func (p *publisher) resend(ctx context.Context, part *partition, _ []item) error {
 	b := part.doubt
 	err := p.producer.send(ctx, part, b)
 	if errors.Is(err, errRefused) { // not stored: the caller brings its messages again
@@ -218,7 +172,7 @@ func (p *Publisher) resend(ctx context.Context, part *partition, _ []item) error
 // publish stores items in order. When the content of a batch is refused,
 // smaller ones are tried until what is refused is one message; the others are
 // stored all the same.
-func (p *Publisher) publish(ctx context.Context, part *partition, items []item) error {
+func (p *publisher) publish(ctx context.Context, part *partition, items []item) error {
 	var e *encoder
 	select {
 	case e = <-p.encoders:
@@ -257,7 +211,7 @@ func (p *Publisher) publish(ctx context.Context, part *partition, items []item) 
 
 // withinLimit sorts out the messages that exceed [sinks.Limits]: a topic may
 // accept one all the same when it compresses well, but not reliably.
-func (p *Publisher) withinLimit(items []item) (fit []item, rejected []sinks.Rejection) {
+func (p *publisher) withinLimit(items []item) (fit []item, rejected []sinks.Rejection) {
 	fit = items
 	for i := range items {
 		it := &items[i]
@@ -276,7 +230,7 @@ func (p *Publisher) withinLimit(items []item) (fit []item, rejected []sinks.Reje
 	return fit, rejected
 }
 
-func (p *Publisher) send(ctx context.Context, part *partition, e *encoder, b *batch) error {
+func (p *publisher) send(ctx context.Context, part *partition, e *encoder, b *batch) error {
 	stamp(b.set, part.producer, part.sequence)
 	err := p.producer.send(ctx, part, b)
 	if part.doubt != nil || b.shared {
@@ -286,7 +240,7 @@ func (p *Publisher) send(ctx context.Context, part *partition, e *encoder, b *ba
 }
 
 // note remembers what the call under way stored.
-func (p *Publisher) note(items []item) {
+func (p *publisher) note(items []item) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stored = append(p.stored, items)
@@ -294,7 +248,7 @@ func (p *Publisher) note(items []item) {
 }
 
 // settle counts what was stored by a call that failed, or before it.
-func (p *Publisher) settle() {
+func (p *publisher) settle() {
 	for _, items := range p.stored {
 		for i := range items {
 			p.settled[items[i].id]++
@@ -304,7 +258,7 @@ func (p *Publisher) settle() {
 }
 
 // forget begins anew: no later call brings the messages again.
-func (p *Publisher) forget() {
+func (p *publisher) forget() {
 	p.stored = nil
 	clear(p.settled)
 }

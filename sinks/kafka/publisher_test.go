@@ -101,7 +101,7 @@ func TestLargeCommit(t *testing.T) {
 	for i := range events {
 		events[i].Body = noise(3000)
 	}
-	events[700].Body = noise(p.Limits().MaxMessageBytes - 200)
+	events[700].Body = noise(p.limits.MaxMessageBytes - 200)
 	publish(t, p, events, nil)
 	checkStored(t, consume(t, brokers, cfg.Topic), events)
 }
@@ -123,7 +123,7 @@ func TestRejected(t *testing.T) {
 	cfg.Compression = "none"
 	testkafka.Create(t, brokers, cfg.Topic, 3, "max.message.bytes", "20000")
 	p := start(t, cfg)
-	if got, want := p.Limits().MaxMessageBytes, 20000-messageOverhead; got != want {
+	if got, want := p.limits.MaxMessageBytes, 20000-messageOverhead; got != want {
 		t.Errorf("MaxMessageBytes: got %d, want %d", got, want)
 	}
 	for range parallel { // batches larger than the topic allows, as if the limit had been lowered

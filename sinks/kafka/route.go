@@ -26,7 +26,7 @@ func (it *item) reject(err error) sinks.Rejection {
 }
 
 // route assigns the messages that are not settled to their partitions.
-func (p *Publisher) route(events, dead []schema.Message) map[*partition][]item {
+func (p *publisher) route(events, dead []schema.Message) map[*partition][]item {
 	r := router{publisher: p, skipped: make(map[string]int), work: make(map[*partition][]item)}
 	r.add(events, p.topic, false)
 	r.add(dead, p.deadTopic, true)
@@ -35,7 +35,7 @@ func (p *Publisher) route(events, dead []schema.Message) map[*partition][]item {
 
 // router does the work of route.
 type router struct {
-	publisher *Publisher
+	publisher *publisher
 	skipped   map[string]int
 	keys      []byte // of many messages
 	work      map[*partition][]item
@@ -99,7 +99,7 @@ func (r *router) key(m *schema.Message) []byte {
 }
 
 // doubtful returns the partitions that have a batch in doubt.
-func (p *Publisher) doubtful() map[*partition][]item {
+func (p *publisher) doubtful() map[*partition][]item {
 	work := make(map[*partition][]item)
 	for _, partitions := range p.partitions {
 		for _, part := range partitions {
@@ -114,7 +114,7 @@ func (p *Publisher) doubtful() map[*partition][]item {
 // each calls do for every partition of work at the same time and returns the
 // gravest error. After a fatal one, or one that ends the transaction, the
 // others are interrupted: they could be trying for ever.
-func (p *Publisher) each(ctx context.Context, work map[*partition][]item, do func(context.Context, *partition, []item) error) error {
+func (p *publisher) each(ctx context.Context, work map[*partition][]item, do func(context.Context, *partition, []item) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ const (
 type transactional struct {
 	ownership
 	coordinator *coordinator
-	publisher   *Publisher // routes and encodes
+	publisher   *publisher // routes and encodes
 	part        *partition // of the state
 	encoder     encoder    // of the state
 	producer    producerID
