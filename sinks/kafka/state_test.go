@@ -259,6 +259,7 @@ func TestRetention(t *testing.T) {
 
 // TestCheckpointTopicLost creates the checkpoint topic again under an owner.
 func TestCheckpointTopicLost(t *testing.T) {
+	t.Parallel() // it waits for metadata to be renewed
 	cluster := testkafka.Faulty(t)
 	cfg := testConfig(t, cluster.ListenAddrs())
 	s := openUnit(t, cfg, "a")
