@@ -233,5 +233,5 @@ func (s *transactional) look(ctx context.Context, tx *transaction) (committed bo
 		s.ended = err
 		return false, err
 	}
-	return s.state.counted > s.counted, nil
+	return tx.claim == "" && s.state.counted > s.counted, nil // while claiming, what counts is the earlier owner's
 }
