@@ -54,7 +54,8 @@ func (s *transactional) try(ctx context.Context, tx *transaction) error {
 	if s.inDoubt {
 		return errInDoubt
 	}
-	if !s.ready { // the transaction before this one failed
+	s.counted = s.state.counted
+	if !s.ready { // the transaction before this one failed, or what came after it is not known
 		if _, err := s.settle(ctx, &transaction{}, errUnfinished); err != nil {
 			return err
 		}
