@@ -24,13 +24,14 @@ func TestSecondOwner(t *testing.T) {
 			w := startWorld(t, *seedFlag)
 			v := newVictim(t, tt.open(t), w)
 			owner := start(t, v.path, v.vars, "run")
+			owner.ready(t)
 			takeovers := max(2, kills()/5)
 			for range takeovers {
 				time.Sleep(time.Duration(v.rng.Int64N(int64(1500 * time.Millisecond))))
 				earlier, vars := owner, append(slices.Clone(v.vars), "CONNECTOR_DATA_DIR="+t.TempDir())
 				owner = start(t, v.path, vars, "run")
-				owner.await(t, "msg=running")
 				stops(t, earlier)
+				owner.ready(t)
 			}
 			owner.kill()
 			v.live(w.end)

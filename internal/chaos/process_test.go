@@ -4,8 +4,10 @@ package chaos
 
 import (
 	"bytes"
+	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,6 +49,25 @@ func (p *process) await(t *testing.T, what string) {
 			t.Fatalf("the program did not say %q within %v; it said\n%s", what, patience, p.said())
 		}
 	}
+}
+
+var endpoint = regexp.MustCompile(`msg=running .* http=(\S+)`)
+
+// ready waits until the connector reads: it has taken its streams over.
+func (p *process) ready(t *testing.T) {
+	t.Helper()
+	p.await(t, "msg=running")
+	url := "http://" + endpoint.FindStringSubmatch(p.said())[1] + "/readyz"
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if r, err := http.Get(url); err == nil {
+			_ = r.Body.Close()
+			if r.StatusCode == http.StatusOK {
+				http.DefaultClient.CloseIdleConnections()
+				return
+			}
+		}
+	}
+	t.Fatalf("the connector is not ready within %v; it said\n%s", patience, p.said())
 }
 
 // start runs a program with vars as its only variables beside PATH. It is
