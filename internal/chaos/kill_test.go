@@ -57,6 +57,7 @@ const (
 	anyMoment = "any moment"
 	noPoint   = failpoint.Point("")
 	patience  = 10 * time.Second // with a failpoint
+	several   = 2 * time.Second  // with one that may be reached once only
 
 	provocation = 300 * time.Millisecond // from one to the next
 )
@@ -159,7 +160,11 @@ func (v *victim) at(p failpoint.Point) {
 		if lead, ok := v.lead[p]; ok && v.run(lead, 1, patience) {
 			v.histogram[string(lead)]++
 		}
-		if v.run(p, hit, patience/time.Duration(hit)) {
+		wait := patience
+		if hit > 1 {
+			wait = several
+		}
+		if v.run(p, hit, wait) {
 			v.histogram[string(p)]++
 			return
 		}

@@ -30,7 +30,7 @@ func TestSecondOwner(t *testing.T) {
 				time.Sleep(time.Duration(v.rng.Int64N(int64(1500 * time.Millisecond))))
 				earlier, vars := owner, append(slices.Clone(v.vars), "CONNECTOR_DATA_DIR="+t.TempDir())
 				owner = start(t, v.path, vars, "run")
-				stops(t, earlier)
+				stops(t, earlier, owner)
 				owner.ready(t)
 			}
 			owner.kill()
@@ -44,11 +44,12 @@ func TestSecondOwner(t *testing.T) {
 	}
 }
 
-// stops fails the test unless a connector ends as one does that another took over from.
-func stops(t *testing.T, c *process) {
+// stops fails the test unless a connector ends as one does that
+// another took over from.
+func stops(t *testing.T, c, by *process) {
 	t.Helper()
 	if !c.within(patience) {
-		t.Fatalf("the earlier connector still runs after %v; it said\n%s", patience, c.said())
+		t.Fatalf("the earlier connector still runs after %v; it said\n%s\nthe other one said\n%s", patience, c.said(), by.said())
 	}
 	if code := c.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(c.said(), "fenced by ") {
 		t.Errorf("the earlier connector ended with code %d, want 1 and who fenced it; it said\n%s", code, c.said())
