@@ -122,8 +122,7 @@ func TestTransactionFenced(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		err = ben.open(ctx, func(ctx context.Context, claim takeover) error {
-			u.commit(ann, commit(10, 10)) // takes the transactional id back
-			return ben.claim(ctx, claim)
+			return errors.Join(ann.Commit(ctx, commit(10, 10)), ben.claim(ctx, claim)) // takes the transactional id back
 		})
 		if err != nil {
 			t.Fatal(err)

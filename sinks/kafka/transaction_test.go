@@ -278,7 +278,7 @@ func TestTransactionLargeState(t *testing.T) {
 // commit with messages, which comes after the marks of all streams.
 func TestDeliveryChanges(t *testing.T) {
 	u := newUnitTest(t, testkafka.Brokers(t))
-	marked := newLedgerMarks().marked(t, 0, 30)
+	marked := newLedgerMarks().marked(t, 0, 34)
 	u.cfg.Delivery = Idempotent
 	s, marks := u.openAny("ann")
 	if err := s.Commit(t.Context(), sinks.Commit{Events: marked[:10], State: commit(0, 10).State}); err != nil || marks != 0 {
@@ -287,7 +287,7 @@ func TestDeliveryChanges(t *testing.T) {
 	if err := s.(*idempotent).publisher.Publish(t.Context(), marked[10:30], nil); err != nil { // and dies
 		t.Fatal(err)
 	}
-	for _, step := range []struct {
+	for i, step := range []struct {
 		delivery Delivery
 		marks    int
 	}{{Transactional, 20}, {Idempotent, 20}, {Transactional, 20}} {
@@ -296,7 +296,7 @@ func TestDeliveryChanges(t *testing.T) {
 		if marks != step.marks {
 			t.Errorf("%s: got %d marks, want %d", step.delivery, marks, step.marks)
 		}
-		if err := s.Commit(t.Context(), sinks.Commit{State: commit(20, 10).State}); err != nil {
+		if err := s.Commit(t.Context(), sinks.Commit{Events: marked[30+i : 31+i], State: commit(30, 1+i).State}); err != nil {
 			t.Fatal(err)
 		}
 	}
