@@ -278,7 +278,7 @@ func TestTransactionLargeState(t *testing.T) {
 // commit with messages, which comes after the marks of all streams.
 func TestDeliveryChanges(t *testing.T) {
 	u := newUnitTest(t, testkafka.Brokers(t))
-	marked := newLedgerMarks().marked(t, 0, 34)
+	marked := newLedgerMarks().marked(t, 0, 33)
 	u.cfg.Delivery = Idempotent
 	s, marks := u.openAny("ann")
 	if err := s.Commit(t.Context(), sinks.Commit{Events: marked[:10], State: commit(0, 10).State}); err != nil || marks != 0 {
@@ -287,18 +287,22 @@ func TestDeliveryChanges(t *testing.T) {
 	if err := s.(*idempotent).publisher.Publish(t.Context(), marked[10:30], nil); err != nil { // and dies
 		t.Fatal(err)
 	}
-	for i, step := range []struct {
+	n := 30
+	for _, step := range []struct {
 		delivery Delivery
 		marks    int
-	}{{Transactional, 20}, {Idempotent, 20}, {Transactional, 20}} {
+		events   int
+	}{{Transactional, 20, 0}, {Idempotent, 20, 0}, {Transactional, 20, 1}, {Transactional, 0, 1}, {Idempotent, 0, 1}, {Transactional, 0, 0}} {
 		u.cfg.Delivery = step.delivery
 		s, marks := u.openAny("ben")
 		if marks != step.marks {
 			t.Errorf("%s: got %d marks, want %d", step.delivery, marks, step.marks)
 		}
-		if err := s.Commit(t.Context(), sinks.Commit{Events: marked[30+i : 31+i], State: commit(30, 1+i).State}); err != nil {
+		c := sinks.Commit{Events: marked[n : n+step.events], State: commit(n, step.events).State}
+		if err := s.Commit(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
+		n += step.events
 	}
 	u.check(marked, "ben")
 }
