@@ -105,11 +105,11 @@ func (s *natsServer) fill() {
 // empty gives the server plenty of storage again.
 func (s *natsServer) empty() { s.restart(0, plenty) }
 
-// jetStream connects for a moment.
+// jetStream connects for a moment. It gives up when the server dies.
 func jetStream(t *testing.T, url string, do func(context.Context, jetstream.JetStream) error) error {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	nc, err := natsio.Connect(url, natsio.Timeout(time.Second))
+	nc, err := natsio.Connect(url, natsio.Timeout(patience), natsio.NoReconnect(), natsio.ClosedHandler(func(*natsio.Conn) { cancel() }))
 	if err != nil {
 		return err
 	}
