@@ -191,12 +191,18 @@ func decodeManifest(value []byte) (map[string]bool, error) {
 	return streams, r.end()
 }
 
-// ErrNoUnit says that a sink holds events, and no state says what was published.
+// ErrNoUnit says that a sink holds events, or did, and no state says what was published.
 var ErrNoUnit = errors.New("there is no checkpoint")
 
 // NoUnit is the fatal error for a sink, named by where, that holds events
 // without a checkpoint: reading on would publish everything again.
-func NoUnit(where string) error {
-	return fault.Fatal(fmt.Errorf("%s holds events, but %w of what was published", where, ErrNoUnit),
+func NoUnit(where string) error { return noUnit(where + " holds events") }
+
+// Emptied is the same for a sink that held messages, a checkpoint perhaps among
+// them, which were all deleted.
+func Emptied(where string) error { return noUnit("all that " + where + " held was deleted") }
+
+func noUnit(what string) error {
+	return fault.Fatal(fmt.Errorf("%s, but %w of what was published", what, ErrNoUnit),
 		`restore it from a backup, or name a new place for the events; "connector checkpoint create" begins a new one, and every row from CONNECTOR_START on is published again`)
 }

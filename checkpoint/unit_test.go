@@ -108,9 +108,10 @@ func TestOlderManifestIsRefused(t *testing.T) {
 }
 
 func TestNoUnit(t *testing.T) {
-	err := checkpoint.NoUnit("stream DELIVERY")
-	if !fault.IsFatal(err) || !errors.Is(err, checkpoint.ErrNoUnit) || !strings.Contains(err.Error(), "checkpoint create") {
-		t.Errorf("got %v, want a fatal error that names the remedy", err)
+	for _, err := range []error{checkpoint.NoUnit("stream DELIVERY"), checkpoint.Emptied("stream DELIVERY")} {
+		if !fault.IsFatal(err) || !errors.Is(err, checkpoint.ErrNoUnit) || !strings.Contains(err.Error(), "checkpoint create") {
+			t.Errorf("got %v, want a fatal error that names the remedy", err)
+		}
 	}
 }
 

@@ -259,6 +259,31 @@ func TestLostState(t *testing.T) {
 	}
 }
 
+// TestPurgedStream empties the stream under an owner, checkpoint and all: the
+// next start does not publish everything again unless asked to.
+func TestPurgedStream(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, t.TempDir())
+	n := newSession(t, e.URL(), "a")
+	if err := n.Commit(t.Context(), commitOf(0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.purge(t.Context(), "", 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Commit(within(t, 20*time.Second), commitOf(1)); !fault.IsFatal(err) {
+		t.Errorf("got %v, want a fatal error", err)
+	}
+	opts := testOptions("b")
+	if _, err := newSink(t, e.URL(), opts).Open(within(t, 20*time.Second), "u0"); !errors.Is(err, checkpoint.ErrNoUnit) || !fault.IsFatal(err) || !strings.Contains(err.Error(), "all that NATS stream DELIVERY held was deleted") {
+		t.Errorf("got %v, want a refusal that says why", err)
+	}
+	opts.New = true
+	if err := openUnit(t, newSink(t, e.URL(), opts)).Commit(t.Context(), commitOf(2)); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestServerLosesCommits restores an older stream under a running owner.
 func TestServerLosesCommits(t *testing.T) {
 	t.Parallel()

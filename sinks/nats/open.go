@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"connector/checkpoint"
 	"connector/internal/failpoint"
 	"connector/internal/fault"
@@ -129,6 +131,13 @@ func (s *session) begin(ctx context.Context, opts *sinks.Options) error {
 	if (held || stray != nil) && !opts.New {
 		return s.unlessChanged(ctx, checkpoint.NoUnit("NATS stream "+s.cfg.Stream))
 	}
+	emptied, err := s.emptied(ctx)
+	if err != nil {
+		return err
+	}
+	if emptied && !opts.New {
+		return s.unlessChanged(ctx, checkpoint.Emptied("NATS stream "+s.cfg.Stream))
+	}
 	if err := s.clear(ctx, stray); err != nil {
 		return err
 	}
@@ -144,6 +153,23 @@ func (s *session) holdsEvents(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// emptied reports whether the stream held messages and holds none: a purge takes
+// the checkpoint along.
+func (s *session) emptied(ctx context.Context) (bool, error) {
+	var state jetstream.StreamState
+	err := s.guard(ctx, func(ctx context.Context) error {
+		stream, err := s.js.Stream(ctx, s.cfg.Stream)
+		if err == nil {
+			state = stream.CachedInfo().State
+		}
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("asking what NATS stream %s holds: %w", s.cfg.Stream, err)
+	}
+	return state.Msgs == 0 && state.LastSeq > 0, nil
 }
 
 // clear deletes the unit's state messages up to stray, the last one without a
