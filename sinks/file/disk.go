@@ -105,8 +105,12 @@ func isOurs(r io.ReaderAt, start, end int64) (bool, error) {
 	return bytes.HasPrefix(lineStart, head) || len(bytes.Trim(head, "\x00")) == 0, nil
 }
 
-// cut removes what lies behind end, for good.
+// cut removes what lies behind end, for good. A file that is shorter stays so.
 func cut(file *os.File, end int64) error {
+	length, err := size(file)
+	if err != nil || length < end {
+		return err
+	}
 	if err := errors.Join(file.Truncate(end), file.Sync()); err != nil {
 		return fmt.Errorf("cutting off what was not committed from file %s: %w", file.Name(), err)
 	}

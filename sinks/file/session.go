@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"time"
@@ -75,17 +76,22 @@ func (s *session) Commit(ctx context.Context, c sinks.Commit) error {
 	return nil
 }
 
-// append writes a batch and syncs it.
+// append writes a batch and syncs it. Where it lies is asked: someone may have
+// emptied the file a moment ago.
 func (s *session) append(batch []byte) (position, error) {
+	p := s.position
 	_, err := s.file.Write(batch)
 	failpoint.Hit(failpoint.FileWritten)
 	if err == nil {
 		err = s.file.Sync()
 	}
+	if err == nil {
+		p.Length, err = s.file.Seek(-int64(len(batch)), io.SeekCurrent)
+	}
 	if err != nil {
 		return s.position, fmt.Errorf("appending %d bytes to the file: %w", len(batch), err)
 	}
-	return s.position.after(s.file, batch)
+	return p.after(s.file, batch)
 }
 
 // savePause lies between two attempts to save what may be saved already.

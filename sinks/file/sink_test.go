@@ -548,6 +548,57 @@ func TestSavingFails(t *testing.T) {
 	}
 }
 
+// TestChangedInTheMiddle changes the file between two steps of a commit: it is
+// stored once, and no zeros fill what is gone.
+func TestChangedInTheMiddle(t *testing.T) {
+	other := lines(events(9, 1, 10), nil)
+	for name, tt := range map[string]struct {
+		torn bool // a commit failed before, else one is about to be appended
+		size int64
+		add  []byte
+		want []string
+	}{
+		"emptied":               {want: want(2, 3)},
+		"emptied after a fault": {torn: true, want: want(2, 3)},
+		"shorter after a fault": {torn: true, size: 10, want: want(2, 3)},
+		"appended to":           {size: -1, add: other, want: slices.Concat(want(1, 1), []string{"9/0"}, want(2, 3))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t.TempDir(), 0)
+			o, err := w.open(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			commit(t, o, 1)
+			n := o.Session.(*session)
+			if n.torn = tt.torn; tt.size >= 0 {
+				err = os.Truncate(w.cfg.Path, tt.size)
+			}
+			if _, writeErr := n.file.Write(tt.add); errors.Join(err, writeErr) != nil {
+				t.Fatal(err, writeErr)
+			}
+			if tt.torn {
+				commit(t, o, 2)
+			} else {
+				next, err := n.append(lines(numbered(2).Events, nil))
+				if err == nil {
+					err = n.saveCommit(t.Context(), numbered(2).State, next)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				n.unit.Committed()
+			}
+			commit(t, o, 3)
+			if err := o.Close(); err != nil {
+				t.Error(err)
+			}
+			w.expect(t, "in the end", tt.want)
+			w.use(t, func(sinks.Session) {}) // what is saved goes with the file
+		})
+	}
+}
+
 func FuzzPosition(f *testing.F) {
 	f.Add(position{Path: "/f", Rotated: 3, Length: 5, End: 7}.encode())
 	f.Add([]byte(`{"path":"/f","length":-1}`))
