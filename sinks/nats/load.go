@@ -131,7 +131,7 @@ func (s *session) sweep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if m != nil {
+		if m != nil && m.seq <= s.expect { // what lies behind may be a part of a commit
 			s.supersede(m)
 		}
 	}

@@ -192,6 +192,9 @@ func TestTornState(t *testing.T) {
 	if err := n.remove(t.Context(), last.seq); err != nil { // the end of the batch
 		t.Fatal(err)
 	}
+	if _, err := View(within(t, 20*time.Second), testConfig(), e.URL(), "u0"); !fault.IsFatal(err) || !strings.Contains(err.Error(), "a part of a commit only") {
+		t.Errorf("viewed: got %v, want a fatal error that says so", err)
+	}
 	next := newSession(t, e.URL(), "b")
 	if got := recoverAll(t, next); got[head] != "head 0" || got["acct/sms/d/00"] != "delta 0" {
 		t.Errorf("got %v, want the state of the last commit", got)

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"connector/checkpoint"
+	"connector/internal/fault"
 	"connector/internal/wait"
 )
 
@@ -49,9 +50,17 @@ func (v *view) open(ctx context.Context, unit string) error {
 		return fmt.Errorf("preparing JetStream: %w", err)
 	}
 	v.js = js
-	for {
+	for torn := uint64(0); ; {
 		err := v.read(ctx)
-		switch {
+		switch part, _ := errors.AsType[*partError](err); {
+		case part != nil && part.seq == torn:
+			return fault.Fatal(err, "free space and start the connector, which deletes the part or completes the commit")
+		case part != nil: // or it is being stored
+			torn = part.seq
+			if err := wait.For(ctx, tornPatience); err != nil {
+				return err
+			}
+			continue
 		case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("NATS stream %s holds no checkpoint of unit %s: %w", v.cfg.Stream, unit, fs.ErrNotExist)
 		case !errors.Is(err, errChanged):
@@ -76,14 +85,27 @@ func (v *view) read(ctx context.Context) error {
 		return err
 	}
 	_, err = checkpoint.LoadUnit("", func(key string) []byte { return v.live[key] })
+	torn, tornErr := v.tornTail(ctx, before.seq)
 	after, readErr := v.last(ctx, fences)
 	switch {
-	case readErr != nil:
-		return readErr
+	case tornErr != nil, readErr != nil:
+		return errors.Join(tornErr, readErr)
 	case after == nil || after.seq != before.seq:
 		return errChanged
+	case torn != nil: // it hides the state before it
+		return &partError{v.cfg.Stream, torn.seq}
 	}
 	return err
+}
+
+// partError says that a stream ends in a part of a commit, in message seq.
+type partError struct {
+	stream string
+	seq    uint64
+}
+
+func (e *partError) Error() string {
+	return "NATS stream " + e.stream + " holds a part of a commit only, because its storage was full"
 }
 
 // Load implements [checkpoint.Reader].
