@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 
 	"connector/checkpoint"
@@ -40,19 +39,9 @@ type embeddedSink struct {
 
 func (s embeddedSink) Close() error { return errors.Join(s.Sink.Close(), s.server.Close()) }
 
-// viewNATS finds the checkpoint in the stream, or in a file where the server
-// cannot keep it.
-func viewNATS(ctx context.Context, c nats.Config, at place, unit string) (checkpoint.Reader, error) {
-	r, err := viewStream(ctx, c, at, unit)
-	if errors.Is(err, fs.ErrNotExist) {
-		return checkpointfile.View(at.checkpoint, unit)
-	}
-	return r, err
-}
-
-// viewStream asks the embedded server of a connector that runs, or starts one
+// viewNATS asks the embedded server of a connector that runs, or starts one
 // for as long as it takes.
-func viewStream(ctx context.Context, c nats.Config, at place, unit string) (checkpoint.Reader, error) {
+func viewNATS(ctx context.Context, c nats.Config, at place, unit string) (checkpoint.Reader, error) {
 	if !c.URL.Embedded() {
 		return nats.View(ctx, c, c.URL.String(), unit)
 	}
