@@ -52,17 +52,28 @@ func TestFullStreamWaits(t *testing.T) {
 	opts := testOptions("a")
 	opts.Log = logTo(log)
 	n := openUnit(t, newSink(t, e.URL(), opts))
-	failed, all, err := fill(t, n, 2*time.Second)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "maximum bytes") {
-		t.Errorf("got %v, want the end of the context with the cause", err)
-	}
-	if !strings.Contains(log.String(), "delete old messages, or raise its limits") {
-		t.Errorf("got log %s, want it to say what to do", log)
-	}
-	checkStored(t, ids(t, testConfig(), e.URL()), all)
+	const advice = "delete old messages, or raise its limits"
+	var all []schema.Message
 	done := make(chan error, 1)
-	go func() { done <- n.Commit(within(t, 30*time.Second), failed) }()
+	go func() {
+		for i := 0; !strings.Contains(log.String(), advice); i++ {
+			c := commitOf(i)
+			c.Events = events(i, 200, 7, 100)
+			if err := n.Commit(within(t, 30*time.Second), c); err != nil {
+				done <- err
+				return
+			}
+			all = append(all, c.Events...)
+		}
+		done <- nil
+	}()
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), advice); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("got log %s, want it to say what to do", log)
+		}
+	}
 	time.Sleep(200 * time.Millisecond)
+	before := len(ids(t, testConfig(), e.URL()))
 	stream.MaxBytes = 1 << 20
 	if _, err := js.UpdateStream(t.Context(), stream); err != nil {
 		t.Fatal(err)
@@ -70,7 +81,13 @@ func TestFullStreamWaits(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	checkStored(t, ids(t, testConfig(), e.URL()), append(all, failed.Events...))
+	checkStored(t, ids(t, testConfig(), e.URL()), all)
+	if want := len(all) - 200; before != want {
+		t.Errorf("got %d events while the stream was full, want %d", before, want)
+	}
+	if _, _, err := fill(t, n, 2*time.Second); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "maximum bytes") {
+		t.Errorf("got %v, want the end of the context with the cause", err)
+	}
 }
 
 // TestStorageRunsOut lets the server's own limit strike in the middle of a
