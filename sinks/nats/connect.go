@@ -40,6 +40,41 @@ type connection struct {
 	*natsio.Conn
 
 	denied chan error // the last permission the user lacked
+	socket socket
+}
+
+// socket dials, and keeps what it dialed last.
+type socket struct {
+	mu   sync.Mutex
+	conn net.Conn
+}
+
+// Dial implements [natsio.CustomDialer].
+func (s *socket) Dial(network, address string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	conn, err := dialer.DialContext(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn = conn
+	return conn, nil
+}
+
+// cut breaks the connection, which is then made again.
+func (s *socket) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn != nil {
+		_ = s.conn.Close()
+	}
+}
+
+// unblock sees to it that the network holds nothing up once ctx ends, until
+// stop is called: nats.go waits for it under its lock, up to writeTimeout.
+func (c *connection) unblock(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, c.socket.cut)
 }
 
 // connect connects to one of the servers that url lists, which must be
@@ -106,7 +141,7 @@ func isLogin(err error) bool {
 
 func (c *connection) options(cfg *Config, log *slog.Logger) ([]natsio.Option, error) {
 	opts := []natsio.Option{
-		natsio.Name("connector"), natsio.Timeout(dialTimeout),
+		natsio.Name("connector"), natsio.Timeout(dialTimeout), natsio.SetCustomDialer(&c.socket),
 		natsio.MaxReconnects(-1), natsio.ReconnectWait(reconnectWait), natsio.ReconnectBufSize(-1),
 		natsio.FlusherTimeout(writeTimeout), natsio.PingInterval(pingInterval),
 		natsio.ErrorHandler(func(_ *natsio.Conn, _ *natsio.Subscription, err error) {

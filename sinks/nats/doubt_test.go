@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -191,6 +192,38 @@ func TestSlowConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkStored(t, ids(t, testConfig(), e.URL()), c.Events)
+}
+
+// TestStuckConnection: a network that takes nothing holds up neither the end of
+// the context nor closing.
+func TestStuckConnection(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, t.TempDir())
+	front := startProxy(t, e.URL())
+	sink := newSink(t, front.url(), testOptions("a"))
+	n, err := sink.Open(t.Context(), "u0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPublisher(t, testConfig(), front.url(), quiet())
+	front.slow(2 * time.Second) // for each kilobyte
+	large := events(0, 300, 40, 60_000)
+	for name, send := range map[string]func(context.Context) error{
+		"session":   func(ctx context.Context) error { return n.Commit(ctx, sinks.Commit{Events: large}) },
+		"publisher": func(ctx context.Context) error { return p.Publish(ctx, large, nil) },
+	} {
+		start := time.Now()
+		if err := send(within(t, 500*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: got %v, want the end of the context", name, err)
+		}
+		if d := time.Since(start); d > 2*time.Second {
+			t.Errorf("%s: it took %v to notice", name, d)
+		}
+	}
+	start := time.Now()
+	if err := errors.Join(n.Close(), sink.Close()); err != nil || time.Since(start) > 2*time.Second {
+		t.Errorf("closing: got %v after %v", err, time.Since(start))
+	}
 }
 
 // TestEndedInDoubt: when nobody says whether a commit is stored before the

@@ -20,6 +20,7 @@ var errChanged = errors.New("the unit was taken over by another process at the s
 // Open implements [sinks.Sink]. It tries again until ctx ends, unless an error
 // is fatal.
 func (s *sink) Open(ctx context.Context, unit string) (sinks.Session, error) {
+	defer s.conn.unblock(ctx)()
 	a, err := newAnswers(s.conn)
 	if err != nil {
 		return nil, err

@@ -69,6 +69,7 @@ func (p *Publisher) Publish(ctx context.Context, events, dead []schema.Message) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	defer p.conn.unblock(ctx)()
 	batch, rejected := p.encode(events, dead)
 	for len(batch) > 0 {
 		n := waveLength(batch)

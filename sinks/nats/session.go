@@ -89,6 +89,7 @@ func (s *session) Commit(ctx context.Context, c sinks.Commit) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	defer s.conn.unblock(ctx)()
 	b := &batch{events: c.Events, dead: c.Dead, state: s.state.Commit(c.State, time.Now()), fenced: true}
 	failpoint.Hit(failpoint.NATSSend)
 	err := s.store(ctx, b)
