@@ -29,14 +29,15 @@ type batch struct {
 	backfill bool // of what is marked for it
 }
 
-// stage begins a batch. What the ledger must fold before is committed.
+// stage begins a batch, unless ctx has ended. What the ledger must fold before is
+// committed.
 func (r *runner) stage(ctx context.Context) (*batch, error) {
-	for r.ledger.Behind() {
+	for ctx.Err() == nil && r.ledger.Behind() {
 		if err := r.commits.commit(ctx, &batch{runner: r, ledger: r.ledger.Begin()}); err != nil {
 			return nil, err
 		}
 	}
-	return &batch{runner: r, ledger: r.ledger.Begin()}, nil
+	return &batch{runner: r, ledger: r.ledger.Begin()}, ctx.Err()
 }
 
 // admit asks the ledger which records are new and turns them into events, or

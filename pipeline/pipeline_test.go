@@ -377,6 +377,33 @@ func TestShutdownWithHangingSink(t *testing.T) {
 	})
 }
 
+// A chunk that takes many commits is left after the one in hand.
+func TestShutdownInTheMiddleOfAChunk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{}}
+		for i := range 100 {
+			p.rows["s"] = append(p.rows["s"], row{id: fmt.Sprint(i), created: at(-time.Minute)})
+		}
+		sink := &memory{limits: sinks.Limits{MaxMessages: 10 + checkpoint.MaxEntries}, fail: func(int, sinks.Commit) error {
+			time.Sleep(7 * time.Second)
+			return nil
+		}}
+		began := time.Now()
+		if err := runFor(t, options(p, sink), 30*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if got := time.Since(began) - 30*time.Second; got > 9*time.Second {
+			t.Errorf("stopping took %v, want at most 9s", got)
+		}
+		if err := runFor(t, options(p, sink), 3*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got := sink.versions(); len(got) != 100 {
+			t.Errorf("got %d events, want 100", len(got))
+		}
+	})
+}
+
 // One answer with a time far ahead must not settle what is still to come.
 func TestProviderClockJumps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
