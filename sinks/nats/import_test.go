@@ -146,6 +146,22 @@ func TestNoUnit(t *testing.T) {
 	}
 }
 
+// TestFirstSequence begins in a stream that never held anything, whatever its
+// numbers begin with.
+func TestFirstSequence(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, t.TempDir())
+	cfg := testConfig()
+	stream := streamConfig(&cfg)
+	stream.FirstSeq = 1000
+	if _, err := jetStream(t, e.URL()).CreateStream(t.Context(), stream); err != nil {
+		t.Fatal(err)
+	}
+	if err := newSession(t, e.URL(), "a").Commit(t.Context(), commitOf(0)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestView(t *testing.T) {
 	t.Parallel()
 	e := startEmbedded(t, t.TempDir())

@@ -159,18 +159,18 @@ func (s *session) holdsEvents(ctx context.Context) (bool, error) {
 // emptied reports whether the stream held messages and holds none: a purge takes
 // the checkpoint along.
 func (s *session) emptied(ctx context.Context) (bool, error) {
-	var state jetstream.StreamState
+	var info *jetstream.StreamInfo
 	err := s.guard(ctx, func(ctx context.Context) error {
 		stream, err := s.js.Stream(ctx, s.cfg.Stream)
 		if err == nil {
-			state = stream.CachedInfo().State
+			info = stream.CachedInfo()
 		}
 		return err
 	})
 	if err != nil {
 		return false, fmt.Errorf("asking what NATS stream %s holds: %w", s.cfg.Stream, err)
 	}
-	return state.Msgs == 0 && state.LastSeq > 0, nil
+	return info.State.Msgs == 0 && info.State.LastSeq >= max(1, info.Config.FirstSeq), nil
 }
 
 // clear deletes the unit's state messages up to stray, the last one without a
