@@ -20,7 +20,7 @@ import (
 	"connector/sources"
 )
 
-// Unit names the only unit of a file checkpoint.
+// Unit names the only unit of a checkpoint.
 const Unit = "u0"
 
 // Account is one configured account and how to read it.

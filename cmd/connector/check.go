@@ -119,7 +119,7 @@ func checkSink(ctx context.Context, cfg *config.Config, findings chan<- finding)
 		return
 	}
 	state := checkCheckpoint(ctx, cfg)
-	findings <- opened(subject, "writable; "+string(sink.Guarantee()), sink.Close())
+	findings <- opened(subject, "opened; "+string(sink.Guarantee()), sink.Close())
 	findings <- state
 }
 

@@ -145,7 +145,7 @@ func (s *session) Close() error {
 // a fatal error.
 func (s *session) check(b *batch) error {
 	if n := b.size(); n > maxBatch {
-		return fmt.Errorf("commit of %d messages; NATS takes %d as one", n, maxBatch)
+		return fault.Fatal(fmt.Errorf("commit of %d messages; NATS takes %d as one", n, maxBatch), "report it: the connector made it larger than it may")
 	}
 	s.encoder.begin("")
 	var rejected []sinks.Rejection
