@@ -10,6 +10,14 @@ import (
 	"connector/internal/fault"
 )
 
+// rotateIfDue puts a file away that has its size.
+func (s *session) rotateIfDue(ctx context.Context) error {
+	if s.sink.rotate <= 0 || s.position.Length < s.sink.rotate {
+		return nil
+	}
+	return s.rotate(ctx)
+}
+
 // rotate puts the file away under the next number and begins a new one: that
 // it does so is saved, the file renamed, a new one made, and that is saved. From
 // wherever it is interrupted, finishRotation goes on.

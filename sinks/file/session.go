@@ -54,9 +54,12 @@ func (s *session) Commit(ctx context.Context, c sinks.Commit) error {
 	if s.store == nil {
 		return errClosed
 	}
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
 	next := s.position
 	if len(c.Events)+len(c.Dead) > 0 {
-		if err := s.prepare(ctx); err != nil {
+		if err := s.rotateIfDue(ctx); err != nil {
 			return err
 		}
 		failpoint.Hit(failpoint.FileAppend)
@@ -142,8 +145,8 @@ func (s *session) cut() error {
 	return nil
 }
 
-// prepare sees to it that the next batch begins a line of the file at the
-// path, and that the checkpoint knows that file.
+// prepare sees to it that there is a file at the path, that it ends where a
+// batch may begin, and that the checkpoint knows it.
 func (s *session) prepare(ctx context.Context) error {
 	if s.torn {
 		if err := s.cut(); err != nil {
@@ -153,13 +156,7 @@ func (s *session) prepare(ctx context.Context) error {
 	if s.position.Rotating != 0 {
 		return s.finishRotation(ctx)
 	}
-	if err := s.keepUp(ctx); err != nil {
-		return err
-	}
-	if s.sink.rotate > 0 && s.position.Length >= s.sink.rotate {
-		return s.rotate(ctx)
-	}
-	return nil
+	return s.keepUp(ctx)
 }
 
 // keepUp follows what was done to the file behind the back of this process.

@@ -435,6 +435,30 @@ func TestChangedFile(t *testing.T) {
 	w.expect(t, "after all", slices.Concat(want(1, 1), want(5, 5), want(0, 0), want(6, 7)))
 }
 
+// TestMovedWhileIdle moves the file away, or empties it, before a commit that
+// changes the state only: the next start finds what the checkpoint says.
+func TestMovedWhileIdle(t *testing.T) {
+	for name, change := range map[string]func(path string) error{
+		"moved":   func(path string) error { return os.Rename(path, path+".moved") },
+		"emptied": func(path string) error { return os.Truncate(path, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t.TempDir(), 0)
+			w.use(t, func(s sinks.Session) {
+				commit(t, s, 1)
+				if err := change(w.cfg.Path); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Commit(t.Context(), sinks.Commit{State: numbered(2).State}); err != nil {
+					t.Fatal(err)
+				}
+			})
+			w.use(t, func(s sinks.Session) { commit(t, s, 3) })
+			w.expect(t, "after a restart", want(3, 3))
+		})
+	}
+}
+
 // TestMovedBeforeACrash has what a crash leaves that comes after a moved file
 // was made anew, and before or after that is saved.
 func TestMovedBeforeACrash(t *testing.T) {
