@@ -120,6 +120,10 @@ func (u *Unit) Owner() string { return u.owner }
 // Owns reports whether the last durable commit is this owner's.
 func (u *Unit) Owns() bool { return u.fence.Term > 0 && u.fence.Owner == u.owner }
 
+// Imported reports whether the last durable commit is one that imported a
+// checkpoint: a new unit has no streams.
+func (u *Unit) Imported() bool { return u.fence.Number == 1 && len(u.streams) > 0 }
+
 // Commit returns the entries to write for a change of the state, the fence
 // last; for nil it is the takeover, or says that the owner is alive. It may be
 // called again before [Unit.Committed].

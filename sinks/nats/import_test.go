@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -81,6 +82,34 @@ func TestImport(t *testing.T) {
 		t.Errorf("got head %q, want what the stream holds", got)
 	}
 	checkStored(t, ids(t, testConfig(), e.URL()), before)
+}
+
+// TestImportedNotRenamed dies between an import and the file's new name: the
+// file is not imported again when the checkpoint is lost later.
+func TestImportedNotRenamed(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, t.TempDir())
+	earlier, _ := writeEarlier(t, 3)
+	opts := testOptions("a")
+	opts.Earlier = earlier
+	openUnit(t, newSink(t, e.URL(), opts))
+	imported := filepath.Join(earlier.Dir, "checkpoint-u0.db.imported")
+	if err := os.Rename(imported, strings.TrimSuffix(imported, ".imported")); err != nil {
+		t.Fatal(err)
+	}
+	n := openUnit(t, newSink(t, e.URL(), opts))
+	if _, err := os.Stat(imported); err != nil {
+		t.Error(err)
+	}
+	if err := n.Commit(t.Context(), commitOf(0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.purge(t.Context(), n.at.all(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newSink(t, e.URL(), opts).Open(t.Context(), "u0"); !errors.Is(err, checkpoint.ErrNoUnit) {
+		t.Errorf("got %v, want a refusal", err)
+	}
 }
 
 // TestInterruptedImport stops in the middle: no unit is there, and the next

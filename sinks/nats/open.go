@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -57,7 +58,7 @@ func (s *session) open(ctx context.Context, opts *sinks.Options) error {
 		s.expect = 0
 		err = s.begin(ctx, opts)
 	default:
-		err = s.resume(ctx, opts.Owner, fence)
+		err = s.resume(ctx, opts, fence)
 	}
 	if err != nil {
 		return err
@@ -71,13 +72,13 @@ func (s *session) open(ctx context.Context, opts *sinks.Options) error {
 }
 
 // resume takes over a unit that has state.
-func (s *session) resume(ctx context.Context, owner string, fence *stored) error {
+func (s *session) resume(ctx context.Context, opts *sinks.Options, fence *stored) error {
 	if err := s.repair(ctx, fence.seq); err != nil {
 		return err
 	}
 	s.expect = fence.seq
 	var failed error
-	state, err := checkpoint.LoadUnit(owner, func(key string) []byte {
+	state, err := checkpoint.LoadUnit(opts.Owner, func(key string) []byte {
 		value, err := s.value(ctx, s.at, key)
 		failed = errors.Join(failed, err)
 		return value
@@ -89,6 +90,11 @@ func (s *session) resume(ctx context.Context, owner string, fence *stored) error
 		return s.unlessChanged(ctx, err)
 	}
 	s.state = state
+	if state.Imported() && opts.Earlier.Unit == s.unit { // by a process that died before it renamed the file
+		if err := opts.Earlier.Retire(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	return s.takeOver(ctx, &batch{state: state.Commit(nil, time.Now()), fenced: true})
 }
 
