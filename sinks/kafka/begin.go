@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"connector/checkpoint"
 	"connector/internal/failpoint"
@@ -62,6 +64,27 @@ func (s *ownership) begin(ctx context.Context) error {
 	return s.sink.opts.Earlier.Retire()
 }
 
+// retire renames the earlier checkpoint when it was imported by a process that
+// died before it did: while nothing was committed since, this is the one. A new
+// unit has no manifest.
+func (s *ownership) retire(ctx context.Context) error {
+	if s.sink.opts.Earlier.Unit != s.state.unit || !s.state.has(checkpoint.ManifestKey) {
+		return nil
+	}
+	value, err := s.state.entry(ctx, checkpoint.FenceKey)
+	if err != nil {
+		return err
+	}
+	fence, err := checkpoint.DecodeFence(value)
+	if err != nil || fence.Number > 1 {
+		return err
+	}
+	if err := s.sink.opts.Earlier.Retire(); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // mayBeNew refuses to begin where something was published before.
 func (s *ownership) mayBeNew(now ends) error {
 	if s.sink.opts.New {
@@ -93,9 +116,6 @@ func (i *importer) earlier(ctx context.Context, opts *sinks.Options) (found bool
 		return false, nil
 	}
 	found, err = opts.Earlier.Entries(ctx, func(e checkpoint.Entry) error {
-		if e.Key == checkpoint.FenceKey || e.Key == checkpoint.ManifestKey {
-			return nil
-		}
 		i.imported[e.Key] = true
 		if !checkpoint.Paged(e.Key) {
 			i.live = append(i.live, e)

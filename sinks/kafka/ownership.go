@@ -30,12 +30,15 @@ func (s *ownership) open(ctx context.Context, claim func(context.Context, takeov
 	}
 	s.mine = s.state.takeover
 	failpoint.Hit(failpoint.KafkaTakenOver)
-	if !s.state.has(checkpoint.FenceKey) {
-		if err := s.begin(ctx); err != nil {
-			return err
-		}
-	}
 	var err error
+	if s.state.has(checkpoint.FenceKey) {
+		err = s.retire(ctx)
+	} else {
+		err = s.begin(ctx)
+	}
+	if err != nil {
+		return err
+	}
 	if s.unit, err = s.state.unitOf(ctx, s.sink.opts.Owner); err != nil {
 		return err
 	}

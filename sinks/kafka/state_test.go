@@ -131,6 +131,15 @@ func TestImport(t *testing.T) {
 	if list, _ := filepath.Glob(filepath.Join(earlier.Dir, "*")); len(list) != 1 || !strings.HasSuffix(list[0], ".imported") {
 		t.Errorf("got files %v, want it renamed", list)
 	}
+	// A process that dies before it renames the file leaves that to the next.
+	if err := os.Rename(filepath.Join(earlier.Dir, "checkpoint-u0.db.imported"), filepath.Join(earlier.Dir, "checkpoint-u0.db")); err != nil {
+		t.Fatal(err)
+	}
+	s = openSession(t, openSink(t, cfg, sinks.Options{Owner: "a", Earlier: earlier}))
+	if list, _ := filepath.Glob(filepath.Join(earlier.Dir, "*.imported")); len(list) != 1 {
+		t.Error("the imported file kept its name")
+	}
+	recovered(t, s)
 	commitTo(t, s, nil, headAt(2))
 	again := openSession(t, openSink(t, cfg, sinks.Options{Owner: "b", Earlier: earlierFile(t, entries...)}))
 	state, _ = recovered(t, again)
