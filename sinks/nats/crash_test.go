@@ -2,6 +2,7 @@ package nats
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -88,6 +89,7 @@ type proxy struct {
 	conns   map[net.Conn]bool
 	deaf    bool // swallow what the server answers
 	delay   time.Duration
+	loses   string // swallow once what holds this
 }
 
 func startProxy(t testing.TB, backend string) *proxy {
@@ -119,6 +121,24 @@ func (p *proxy) slow(delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = delay
+}
+
+// lose swallows the next piece of what is sent that holds text.
+func (p *proxy) lose(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.loses = text
+}
+
+// lost reports whether piece is to be swallowed.
+func (p *proxy) lost(piece []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.loses == "" || !bytes.Contains(piece, []byte(p.loses)) {
+		return false
+	}
+	p.loses = ""
+	return true
 }
 
 // cut breaks all connections, in the middle of whatever they carry.
@@ -175,7 +195,7 @@ func (p *proxy) pipe(to, from net.Conn, answers bool) {
 		deaf, delay := p.deaf, p.delay
 		p.mu.Unlock()
 		time.Sleep(delay)
-		if answers && deaf {
+		if answers && deaf || p.lost(buf[:n]) {
 			continue
 		}
 		if _, err := to.Write(buf[:n]); err != nil {

@@ -30,11 +30,29 @@ func (s *session) load(ctx context.Context, owner string) error {
 	return nil
 }
 
+// errStalled says that a consumer delivers nothing although there is more: its
+// server was lost, or a request to it.
+var errStalled = errors.New("the consumer delivers nothing")
+
 // readLive reads the last message of each key that is loaded at the start, up
 // to the fence with sequence last. A replica may lag behind the leader: it has
 // caught up when it shows the fence. errChanged says that the fence was
 // replaced meanwhile.
 func (c *client) readLive(ctx context.Context, at place, last uint64) (map[string][]byte, error) {
+	for {
+		live, err := c.consumeLive(ctx, at, last)
+		if errors.Is(err, errStalled) {
+			continue // with another consumer
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the checkpoint in NATS stream %s: %w", c.cfg.Stream, err)
+		}
+		return live, nil
+	}
+}
+
+// consumeLive is one attempt of readLive.
+func (c *client) consumeLive(ctx context.Context, at place, last uint64) (map[string][]byte, error) {
 	var messages jetstream.MessagesContext
 	err := c.guard(ctx, func(ctx context.Context) error {
 		consumer, err := c.js.OrderedConsumer(ctx, c.cfg.Stream, jetstream.OrderedConsumerConfig{
@@ -46,14 +64,14 @@ func (c *client) readLive(ctx context.Context, at place, last uint64) (map[strin
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading the checkpoint in NATS stream %s: %w", c.cfg.Stream, err)
+		return nil, err
 	}
 	defer messages.Stop()
 	live := map[string][]byte{}
 	for seq := uint64(0); seq != last; {
 		msg, err := c.nextLive(ctx, at, last, messages)
 		if err != nil {
-			return nil, fmt.Errorf("reading the checkpoint in NATS stream %s: %w", c.cfg.Stream, err)
+			return nil, err
 		}
 		key, err := at.key(msg.subject)
 		if err != nil {
@@ -70,31 +88,30 @@ func (c *client) readLive(ctx context.Context, at place, last uint64) (map[strin
 	return live, nil
 }
 
-// nextLive waits for a message as long as the fence is the one with sequence
-// last.
+// nextLive waits for a message. When none comes, it returns errStalled as long as
+// the fence is the one with sequence last.
 func (c *client) nextLive(ctx context.Context, at place, last uint64, messages jetstream.MessagesContext) (*stored, error) {
-	for {
-		waited, cancel := context.WithTimeout(ctx, tailPatience)
-		msg, err := messages.Next(jetstream.NextContext(waited))
-		cancel()
-		if err == nil {
-			meta, err := msg.Metadata()
-			if err != nil {
-				return nil, err
-			}
-			return &stored{subject: msg.Subject(), seq: meta.Sequence.Stream, header: msg.Headers(), data: content(msg.Data())}, nil
-		}
-		if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-			return nil, err
-		}
-		fence, err := c.last(ctx, at.subject(checkpoint.FenceKey))
+	waited, cancel := context.WithTimeout(ctx, tailPatience)
+	defer cancel()
+	msg, err := messages.Next(jetstream.NextContext(waited))
+	if err == nil {
+		meta, err := msg.Metadata()
 		if err != nil {
 			return nil, err
 		}
-		if fence == nil || fence.seq != last {
-			return nil, errChanged
-		}
+		return &stored{subject: msg.Subject(), seq: meta.Sequence.Stream, header: msg.Headers(), data: content(msg.Data())}, nil
 	}
+	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return nil, err
+	}
+	fence, err := c.last(ctx, at.subject(checkpoint.FenceKey))
+	if err != nil {
+		return nil, err
+	}
+	if fence == nil || fence.seq != last {
+		return nil, errChanged
+	}
+	return nil, errStalled
 }
 
 // subjects counts the messages of each subject of the unit's state.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"connector/checkpoint"
 	"connector/internal/fault"
@@ -147,3 +148,42 @@ func TestFenced(t *testing.T) {
 }
 
 func logTo(l *testLog) *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// TestLostPull swallows the request by which a start, or a reader, asks for
+// messages: nobody answers it, and the connection stays.
+func TestLostPull(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, t.TempDir())
+	all := commitOf(0)
+	if err := newSession(t, e.URL(), "a").Commit(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	const pull = "$JS.API.CONSUMER.MSG.NEXT."
+	t.Run("start", func(t *testing.T) {
+		t.Parallel()
+		front := startProxy(t, e.URL())
+		front.lose(pull)
+		sink, err := NewSink(t.Context(), testConfig(), front.url(), testOptions("b"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = sink.Close() }()
+		s, err := sink.Open(within(t, 30*time.Second), "u0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("follow", func(t *testing.T) {
+		t.Parallel()
+		front := startProxy(t, e.URL())
+		front.lose(pull)
+		done := errors.New("shown")
+		err := Tail(within(t, 30*time.Second), testConfig(), front.url(), sinks.TailOptions{FromStart: true, Follow: true}, func(sinks.Received) error { return done })
+		if !errors.Is(err, done) {
+			t.Errorf("got %v, want a message", err)
+		}
+	})
+}

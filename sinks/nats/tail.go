@@ -19,6 +19,11 @@ import (
 // before it asks whether there still is one.
 const tailPatience = 5 * time.Second
 
+// tailHeartbeat is how often the server shows that it still serves a reader. Two
+// that are missed within tailPatience make the reader ask anew: each wait counts
+// them from zero.
+const tailHeartbeat = 2 * time.Second
+
 // Tail reads the stream of cfg at url by a consumer of its own and calls
 // yield for each message in stored order. It returns nil at the end when it
 // does not follow, yield's first error, or ctx's when that ends.
@@ -79,7 +84,7 @@ func (t *tail) run(ctx context.Context) error {
 	if !t.opts.Follow && t.consumer.CachedInfo().NumPending == 0 {
 		return nil
 	}
-	messages, err := t.consumer.Messages()
+	messages, err := t.consumer.Messages(jetstream.PullHeartbeat(tailHeartbeat))
 	if err != nil {
 		return fmt.Errorf("reading NATS stream %s: %w", t.cfg.Stream, err)
 	}
