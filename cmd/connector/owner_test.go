@@ -139,8 +139,10 @@ func TestFencedConnectorStops(t *testing.T) {
 				t.Errorf("list beside a connector: got code %d; stderr:\n%s", code, stderr)
 			}
 			wantLines(t, "list", stdout, "owner: ", "(took over at term 2")
-			if second.ProcessState != nil {
-				t.Fatal("the second connector ended by being looked at")
+			select {
+			case err := <-second.ended:
+				t.Fatalf("the second connector ended by being looked at: %v", err)
+			default:
 			}
 			if code, stdout, stderr := command(t.Context(), vars, "checkpoint", "rewind", "--to", "0s", "--yes"); code != exitOK {
 				t.Errorf("rewind: got code %d; stderr:\n%s%s", code, stdout, stderr)

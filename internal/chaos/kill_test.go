@@ -251,16 +251,19 @@ func (v *victim) live(do func()) {
 // the checkpoint, as one does that an earlier version of the program served.
 func (v *victim) before() []message {
 	v.t.Helper()
-	c := start(v.t, v.path, append(slices.Clone(v.vars), "CONNECTOR_SINK=stdout"), "run")
-	time.Sleep(time.Second)
-	c.stop(v.t)
+	var list []message
+	for deadline := time.Now().Add(patience); len(list) == 0; {
+		if time.Now().After(deadline) {
+			v.t.Fatalf("nothing was published within %v", patience)
+		}
+		c := start(v.t, v.path, append(slices.Clone(v.vars), "CONNECTOR_SINK=stdout"), "run")
+		time.Sleep(time.Second)
+		c.stop(v.t)
+		list = parse(v.t, c.stdout.Bytes())
+	}
 	dir := filepath.Join(v.value("CONNECTOR_DATA_DIR"), "checkpoint")
 	if err := os.Rename(filepath.Join(dir, "stdout"), filepath.Join(dir, v.value("CONNECTOR_SINK"))); err != nil {
 		v.t.Fatal(err)
-	}
-	list := parse(v.t, c.stdout.Bytes())
-	if len(list) == 0 {
-		v.t.Error("nothing was published before")
 	}
 	return list
 }
