@@ -44,7 +44,7 @@ func Fenced(unit string, by checkpoint.Fence) error {
 	if by.Term > 0 {
 		who = by.String()
 	}
-	return fault.Fatal(fmt.Errorf("unit %s: %w by %s", unit, ErrFenced, who), "run one connector per checkpoint; this one stops, and nothing it had not committed was published")
+	return fault.Fatal(fmt.Errorf("unit %s: %w by %s", unit, ErrFenced, who), "run one connector per checkpoint; this one stops, and the other one goes on from what was committed")
 }
 
 // Limits bound what one commit may hold.

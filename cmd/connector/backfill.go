@@ -28,8 +28,11 @@ that time is read anyway. The new rows go on being read meanwhile, and before al
 nothing marked is left, a summary is printed and the process ends.
 
 The marks are kept in the checkpoint. After an interruption, kill -9 included, the same command
-or "connector run" goes on where it stood. While another connector uses the checkpoint, backfill
-refuses to start: stop that one first.
+or "connector run" goes on where it stood.
+
+Stop other connectors first: backfill takes the checkpoint over. One that holds the same data folder
+or file makes it refuse to start. One that publishes to the same NATS stream or Kafka topics is
+fenced: it stops, and if something starts it again, it fences the backfill in turn.
 
 T is ` + timeForms + `.`,
 		Example: `  connector backfill --from 2026-01-01 --to 2026-02-01

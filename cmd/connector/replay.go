@@ -40,8 +40,11 @@ publication, so that a consumer which has an event drops it and one that lost it
 
 A version that was never published before is published without the mark. What was never read
 is skipped and listed: "connector run" publishes what lies after the start of the streams, and
-"connector backfill" what lies before. Nothing else is read meanwhile. While another connector
-uses the checkpoint, replay refuses to start: stop that one first.
+"connector backfill" what lies before. Nothing else is read meanwhile.
+
+Stop other connectors first: replay takes the checkpoint over. One that holds the same data folder
+or file makes it refuse to start. One that publishes to the same NATS stream or Kafka topics is
+fenced: it stops, and if something starts it again, it fences the replay in turn.
 
 After an interruption, the same command with --id ID of the interrupted one repeats the
 replay: its events have the same ids and the same replay id, by which consumers tell repetitions.

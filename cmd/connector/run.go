@@ -24,8 +24,9 @@ func runCommand(env environment) *cobra.Command {
 		Short: "Read all accounts and publish to the sink until stopped",
 		Long: `Read all accounts and publish to the sink until stopped by SIGTERM or Ctrl-C, which
 finishes the commit in hand and exits with 0. A stream whose credentials or
-configuration turn out wrong stops and says what to fix; the others go on. A provider or
-sink that cannot be reached is tried again without end, with --once too.
+configuration turn out wrong stops and says what to fix; the others go on. A sink that cannot
+be reached at the start ends it with 1; later, sink and providers are tried again without
+end, with --once too. It takes the checkpoint over: an earlier connector on it stops.
 
 The variables are listed by "connector config --reference"; "connector check" tries them out.`,
 		Example: `  CONNECTOR_SOURCES=ekuaibao EKUAIBAO_APP_KEY=… EKUAIBAO_APP_SECURITY=… connector run
