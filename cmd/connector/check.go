@@ -34,7 +34,9 @@ func checkCommand(env environment) *cobra.Command {
 and say of each what works or what to fix. What "run" would create is created: a missing
 topic or stream in the sink, the data directory. What a running connector holds is said to be
 in use, and not tried. Each stream costs one request that counts against the provider's rate
-limit; of each account the check says what that limit can carry a day. Exits with 0 when all is well, with 2 when the configuration has faults, else with 1.`,
+limit; of each account the check says what that limit can carry a day. What keeps the sink from
+promising more is logged, with what to do. Exits with 0 when all is well, with 2 when the
+configuration has faults, else with 1.`,
 		Example: "  connector check\n  connector check --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := config.Load(env.vars, configCatalog())
@@ -46,7 +48,7 @@ limit; of each account the check says what that limit can carry a day. Exits wit
 			if output == "json" {
 				show = func(f finding) error { return json.NewEncoder(env.stdout).Encode(f) }
 			}
-			return check(c.Context(), cfg, show)
+			return check(c.Context(), cfg, env, show)
 		},
 	}
 	outputFlag(c, &output, "text", "json")
@@ -70,10 +72,10 @@ func (v *view) finding(f finding) error {
 }
 
 // check shows findings as they come, those of one account in order.
-func check(ctx context.Context, cfg *config.Config, show func(finding) error) error {
+func check(ctx context.Context, cfg *config.Config, env environment, show func(finding) error) error {
 	findings := make(chan finding)
 	var group sync.WaitGroup
-	group.Go(func() { checkSink(ctx, cfg, findings) })
+	group.Go(func() { checkSink(ctx, cfg, env, findings) })
 	for _, a := range openAccounts(cfg) {
 		group.Go(func() { checkAccount(ctx, a, findings) })
 	}
@@ -104,12 +106,13 @@ func opened(subject, detail string, err error) finding {
 	}
 }
 
-// checkSink opens the sink, and looks at its checkpoint while it is open.
-func checkSink(ctx context.Context, cfg *config.Config, findings chan<- finding) {
+// checkSink opens the sink, and looks at its checkpoint while it is open. What keeps
+// the sink from promising more is logged.
+func checkSink(ctx context.Context, cfg *config.Config, env environment, findings chan<- finding) {
 	subject := "sink/" + cfg.Connector.Sink
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	log := slog.New(slog.DiscardHandler)
+	log := slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	sink, err := openSink(ctx, cfg, environment{stdout: io.Discard}, sinkOptions(cfg, log))
 	if err != nil {
 		findings <- opened(subject, "", err)
