@@ -15,7 +15,7 @@ type Config struct {
 	DeadletterTopic   string            `split_words:"true" default:"delivery.deadletters" desc:"Topic of rows that can never become an event."`
 	CheckpointTopic   string            `split_words:"true" default:"delivery.checkpoints" desc:"Compacted topic of the checkpoint. Another connector needs another one."`
 	Delivery          Delivery          `split_words:"true" default:"idempotent" desc:"idempotent: what a crash left published but not in the checkpoint is read back at start. transactional: events and checkpoint are one transaction, for consumers with isolation.level=read_committed."`
-	TransactionalID   string            `split_words:"true" default:"connector" desc:"Prefix of the transactional ids, in transactional delivery: <prefix>-<unit>."`
+	TransactionalID   string            `split_words:"true" default:"connector" desc:"Prefix of the transactional ids, in transactional delivery: <prefix>-<unit>. Another connector needs another one."`
 	Compression       Compression       `split_words:"true" default:"lz4" desc:"How batches are compressed."`
 	SASLMechanism     SASLMechanism     `split_words:"true" desc:"How to log in; unset for no login."`
 	SASLUsername      string            `split_words:"true" desc:"User to log in as."`
