@@ -352,7 +352,7 @@ func TestModel(t *testing.T) {
 		seen["splits"] += l.Parts()
 	})
 	for _, event := range []string{"left", "returned", "forgot", "crash before", "crash between", "crash after", "pages read", "splits"} {
-		if seen[event] < 10 {
+		if seen[event] < 3 { // of the rarest, some thirty are to be expected
 			t.Errorf("%s: happened %d times, which proves nothing", event, seen[event])
 		}
 	}

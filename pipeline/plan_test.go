@@ -191,13 +191,13 @@ func TestManyFailingWindowsHoldNothingUp(t *testing.T) {
 			}
 			sink := &memory{}
 			opts := options(p, sink)
-			start := at(-1000 * time.Hour)
+			start := at(-500 * time.Hour)
 			if marked {
 				opts.Backfill = &pipeline.Backfill{Span: sources.Span{From: start, To: at(0)}}
 			} else {
 				opts.Start = func(time.Time) time.Time { return start }
 			}
-			if err := runFor(t, opts, 12*time.Hour); err != nil {
+			if err := runFor(t, opts, 6*time.Hour); err != nil {
 				t.Fatal(err)
 			}
 			if got, want := sink.versions(), []string{"kept"}; !slices.Equal(got, want) {

@@ -15,6 +15,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	err := storetest.Check(t.Context(), func() (checkpoint.Store, error) { return file.Open(dir, "u0") })
 	if err != nil {
@@ -23,6 +24,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	t.Run("a unit held by another", func(t *testing.T) {
 		dir := t.TempDir()
 		s, err := file.Open(dir, "u0")
@@ -52,6 +54,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestView(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if _, err := file.View(dir, "u0"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a file: got %v, want that it does not exist", err)

@@ -80,6 +80,7 @@ func TestRequireExactlyOnce(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			more := append([]string{"CONNECTOR_REQUIRE_EXACTLY_ONCE=true", "CONNECTOR_DATA_DIR=" + t.TempDir()}, tt.vars...)
 			code, stdout, stderr := command(t.Context(), with(vars, more...), strings.Fields(tt.args)...)
 			if code != tt.code {

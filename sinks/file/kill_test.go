@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -39,6 +40,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // tests wait for time to pass more than they compute
 	var err error
 	if bin, err = os.MkdirTemp("", "connector-file-"); err != nil {
 		fmt.Println(err)

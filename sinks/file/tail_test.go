@@ -113,6 +113,7 @@ func follow(t *testing.T, path string, view View, opts sinks.TailOptions) (next 
 
 // TestFollow writes a line in parts, a long one, and takes a batch back.
 func TestFollow(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "f")
 	var file []byte
 	put := func(b []byte) {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -22,7 +23,11 @@ import (
 	"connector/sinks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // tests wait for time to pass more than they compute
+	goleak.VerifyTestMain(m)
+}
 
 // testConfig names topics of its own on brokers; they do not exist yet.
 func testConfig(t *testing.T, brokers []string) Config {

@@ -406,6 +406,7 @@ func TestSessionLostAnswers(t *testing.T) {
 
 // TestSessionChaos commits while leaders move and requests of all kinds fail.
 func TestSessionChaos(t *testing.T) {
+	t.Parallel()
 	const commits, size = 40, 50
 	cluster := testkafka.Faulty(t, kfake.NumBrokers(3))
 	cfg := testConfig(t, cluster.ListenAddrs())

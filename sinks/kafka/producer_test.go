@@ -27,6 +27,7 @@ import (
 // TestChaos publishes while leaders move and answers are lost after the
 // append: nothing may be lost, stored twice, or out of order.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	const commits, size = 40, 500
 	cluster := testkafka.Faulty(t, kfake.NumBrokers(3))
 	cfg := testConfig(t, cluster.ListenAddrs())

@@ -20,8 +20,12 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	for _, d := range []Delivery{Idempotent, Transactional} {
-		t.Run(string(d), func(t *testing.T) { conform(t, d) })
+		t.Run(string(d), func(t *testing.T) {
+			t.Parallel()
+			conform(t, d)
+		})
 	}
 }
 

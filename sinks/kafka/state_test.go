@@ -183,6 +183,7 @@ func TestStrayState(t *testing.T) {
 
 // TestUnusable names what is wrong with what was found, and what to do.
 func TestUnusable(t *testing.T) {
+	t.Parallel()
 	brokers := testkafka.Brokers(t)
 	for _, tt := range []struct {
 		name    string

@@ -2,6 +2,7 @@ package nats
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,6 +26,8 @@ func TestMain(m *testing.M) {
 		serve(dir)
 		return
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // tests wait for time to pass more than they compute
 	goleak.VerifyTestMain(m)
 }
 
