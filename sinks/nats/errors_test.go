@@ -36,7 +36,7 @@ func TestFullStream(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "maximum bytes") {
 		t.Errorf("got %v, want the context's error with the cause", err)
 	}
-	if !strings.Contains(log.String(), "maximum bytes") || strings.Count(log.String(), "\n") != 1 {
+	if strings.Count(log.String(), "maximum bytes") != 1 { // the end of ctx may cut the connection, which is logged, too
 		t.Errorf("got log %s, want one line with the cause", log)
 	}
 	for _, id := range ids(t, testConfig(), e.URL()) {
