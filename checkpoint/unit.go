@@ -79,7 +79,17 @@ type Unit struct {
 
 // NewUnit returns a unit without state, which owner takes over.
 func NewUnit(owner string) *Unit {
-	return &Unit{owner: owner[:min(len(owner), maxOwner)], streams: map[string]bool{}}
+	return &Unit{owner: owner[:min(len(owner), maxOwner)], fence: Fence{Manifest: digest(nil)}, streams: map[string]bool{}}
+}
+
+// TakeUnit returns the unit whose last durable fence is given, for a takeover by
+// owner, Commit(nil): nothing else, because it does not know the manifest. An
+// error is fatal.
+func TakeUnit(owner string, fence []byte) (*Unit, error) {
+	u := NewUnit(owner)
+	var err error
+	u.fence, err = DecodeFence(fence)
+	return u, err
 }
 
 // LoadUnit returns the unit that the durable state describes, to be taken over
@@ -120,14 +130,11 @@ func (u *Unit) Owner() string { return u.owner }
 // Owns reports whether the last durable commit is this owner's.
 func (u *Unit) Owns() bool { return u.fence.Term > 0 && u.fence.Owner == u.owner }
 
-// Imported reports whether the last durable commit is one that imported a
-// checkpoint: a new unit has no streams.
-func (u *Unit) Imported() bool { return u.fence.Number == 1 && len(u.streams) > 0 }
-
 // Commit returns the entries to write for a change of the state, the fence
 // last; for nil it is the takeover, or says that the owner is alive. It may be
 // called again before [Unit.Committed].
 func (u *Unit) Commit(state []Entry, now time.Time) []Entry {
+	u.next = Fence{Owner: u.owner, Term: u.fence.Term, Number: u.fence.Number + 1, Manifest: u.fence.Manifest, At: now.UTC().Truncate(time.Second)}
 	u.nextStreams = u.streams
 	entries := slices.Clone(state)
 	if added := u.added(state); len(added) > 0 {
@@ -135,9 +142,9 @@ func (u *Unit) Commit(state []Entry, now time.Time) []Entry {
 		for _, prefix := range added {
 			u.nextStreams[prefix] = true
 		}
+		u.next.Manifest = digest(u.nextStreams)
 		entries = append(entries, Entry{Key: ManifestKey, Value: encodeManifest(u.nextStreams)})
 	}
-	u.next = Fence{Owner: u.owner, Term: u.fence.Term, Number: u.fence.Number + 1, Manifest: digest(u.nextStreams), At: now.UTC().Truncate(time.Second)}
 	if !u.Owns() {
 		u.next.Term++
 	}

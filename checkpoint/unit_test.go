@@ -56,7 +56,15 @@ func TestUnit(t *testing.T) {
 	if second.Owns() || second.Fence() != first.Fence() {
 		t.Errorf("got %+v, owned: %v; want %+v, not owned", second.Fence(), second.Owns(), first.Fence())
 	}
+	taken, err := checkpoint.TakeUnit("second", h[checkpoint.FenceKey])
+	if err != nil {
+		t.Fatal(err)
+	}
 	commit(second)
+	commit(taken) // the same again
+	if got, err := checkpoint.LoadUnit("second", h.value); err != nil || !got.Owns() || got.Fence() != taken.Fence() {
+		t.Errorf("taken by the fence alone: got %+v, error %v; want %+v", got.Fence(), err, taken.Fence())
+	}
 	if got := second.Fence(); got.Term != 2 || got.Number != 4 || got.Owner != "second" {
 		t.Errorf("got %+v, want term 2, number 4, of second", got)
 	}

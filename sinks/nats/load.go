@@ -53,8 +53,34 @@ func (c *client) readLive(ctx context.Context, at place, last uint64) (map[strin
 
 // consumeLive is one attempt of readLive.
 func (c *client) consumeLive(ctx context.Context, at place, last uint64) (map[string][]byte, error) {
-	var messages jetstream.MessagesContext
-	err := c.guard(ctx, func(ctx context.Context) error {
+	messages, err := c.followLive(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	defer messages.Stop()
+	live := map[string][]byte{}
+	for seq := uint64(0); seq != last; {
+		msg, err := nextWithin(ctx, messages)
+		if errors.Is(err, errStalled) {
+			err = c.stalled(ctx, at, last)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if seq = msg.seq; seq > last {
+			return nil, errChanged
+		}
+		if _, err := at.add(live, msg); err != nil {
+			return nil, err
+		}
+	}
+	return live, nil
+}
+
+// followLive reads the last message of each key that is loaded at the start,
+// and those that come later.
+func (c *client) followLive(ctx context.Context, at place) (messages jetstream.MessagesContext, err error) {
+	err = c.guard(ctx, func(ctx context.Context) error {
 		consumer, err := c.js.OrderedConsumer(ctx, c.cfg.Stream, jetstream.OrderedConsumerConfig{
 			FilterSubjects: []string{at.live()}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 		})
@@ -63,55 +89,38 @@ func (c *client) consumeLive(ctx context.Context, at place, last uint64) (map[st
 		}
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	defer messages.Stop()
-	live := map[string][]byte{}
-	for seq := uint64(0); seq != last; {
-		msg, err := c.nextLive(ctx, at, last, messages)
-		if err != nil {
-			return nil, err
-		}
-		key, err := at.key(msg.subject)
-		if err != nil {
-			return nil, err
-		}
-		if seq = msg.seq; seq > last {
-			return nil, errChanged
-		}
-		live[key] = msg.data
-		if msg.deleted() {
-			delete(live, key)
-		}
-	}
-	return live, nil
+	return messages, err
 }
 
-// nextLive waits for a message. When none comes, it returns errStalled as long as
-// the fence is the one with sequence last.
-func (c *client) nextLive(ctx context.Context, at place, last uint64, messages jetstream.MessagesContext) (*stored, error) {
+// nextWithin returns the next message, or errStalled when none comes within
+// tailPatience.
+func nextWithin(ctx context.Context, messages jetstream.MessagesContext) (*stored, error) {
 	waited, cancel := context.WithTimeout(ctx, tailPatience)
 	defer cancel()
 	msg, err := messages.Next(jetstream.NextContext(waited))
-	if err == nil {
-		meta, err := msg.Metadata()
-		if err != nil {
-			return nil, err
-		}
-		return &stored{subject: msg.Subject(), seq: meta.Sequence.Stream, header: msg.Headers(), data: content(msg.Data())}, nil
-	}
-	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+		return nil, errStalled
+	case err != nil:
 		return nil, err
 	}
-	fence, err := c.last(ctx, at.subject(checkpoint.FenceKey))
+	meta, err := msg.Metadata()
 	if err != nil {
 		return nil, err
 	}
-	if fence == nil || fence.seq != last {
-		return nil, errChanged
+	return &stored{subject: msg.Subject(), seq: meta.Sequence.Stream, header: msg.Headers(), data: content(msg.Data())}, nil
+}
+
+// stalled returns errStalled as long as the fence is the one with sequence last.
+func (c *client) stalled(ctx context.Context, at place, last uint64) error {
+	fence, err := c.last(ctx, at.subject(checkpoint.FenceKey))
+	switch {
+	case err != nil:
+		return err
+	case fence == nil || fence.seq != last:
+		return errChanged
 	}
-	return nil, errStalled
+	return errStalled
 }
 
 // subjects counts the messages of each subject of the unit's state.

@@ -15,8 +15,9 @@ import (
 	"connector/sinks"
 )
 
-// errChanged says that another owner was faster: what was read is outdated.
-var errChanged = errors.New("the unit was taken over by another process at the same time")
+// errChanged says that the owner committed, or another one took over: what was
+// read is outdated.
+var errChanged = errors.New("its owner committed at the same time")
 
 // Open implements [sinks.Sink]. It tries again until ctx ends, unless an error
 // is fatal.
@@ -38,6 +39,9 @@ func (s *sink) Open(ctx context.Context, unit string) (sinks.Session, error) {
 		}
 		if err = n.explain(ctx, err); fault.IsFatal(err) || n.unknown != nil {
 			return nil, errors.Join(err, a.close())
+		}
+		if errors.Is(err, errChanged) {
+			retry.backoff.Reset() // to come between two commits of the owner
 		}
 		if err := retry.pause(ctx, err, "NATS did not let a unit be taken over; trying again", "unit", unit); err != nil {
 			return nil, errors.Join(fmt.Errorf("taking over unit %s: %w", unit, err), a.close())
@@ -71,31 +75,37 @@ func (s *session) open(ctx context.Context, opts *sinks.Options) error {
 	return s.sweep(ctx)
 }
 
-// resume takes over a unit that has state.
+// resume takes over a unit that has state. It reads no more than it needs for
+// that: an owner that goes on committing meanwhile makes it begin again.
 func (s *session) resume(ctx context.Context, opts *sinks.Options, fence *stored) error {
 	if err := s.repair(ctx, fence.seq); err != nil {
 		return err
 	}
 	s.expect = fence.seq
-	var failed error
-	state, err := checkpoint.LoadUnit(opts.Owner, func(key string) []byte {
-		value, err := s.value(ctx, s.at, key)
-		failed = errors.Join(failed, err)
-		return value
-	})
-	if failed != nil {
-		return failed
-	}
+	state, err := checkpoint.TakeUnit(opts.Owner, fence.data)
 	if err != nil {
-		return s.unlessChanged(ctx, err)
+		return err
 	}
 	s.state = state
-	if state.Imported() && opts.Earlier.Unit == s.unit { // by a process that died before it renamed the file
-		if err := opts.Earlier.Retire(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	if err := s.retireEarlier(ctx, opts); err != nil {
+		return err
 	}
 	return s.takeOver(ctx, &batch{state: state.Commit(nil, time.Now()), fenced: true})
+}
+
+// retireEarlier renames the file of an import whose process died before it did.
+func (s *session) retireEarlier(ctx context.Context, opts *sinks.Options) error {
+	if s.state.Fence().Number > 1 || opts.Earlier.Unit != s.unit {
+		return nil
+	}
+	manifest, err := s.value(ctx, s.at, checkpoint.ManifestKey)
+	if manifest == nil || err != nil { // a unit that was not imported begins without streams
+		return err
+	}
+	if err := opts.Earlier.Retire(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // takeOver stores the first commit of this owner.

@@ -187,3 +187,25 @@ func TestLostPull(t *testing.T) {
 		}
 	})
 }
+
+// TestTakeoverOfBusyOwner takes a unit over whose owner commits without a pause.
+func TestTakeoverOfBusyOwner(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, t.TempDir())
+	owner := newSession(t, e.URL(), "a")
+	fenced := make(chan error, 1)
+	go func() {
+		for i := 0; ; i++ {
+			next := commitOf(i)
+			next.Events = events(i, 5, 40, 500)
+			if err := owner.Commit(t.Context(), next); err != nil {
+				fenced <- err
+				return
+			}
+		}
+	}()
+	recoverAll(t, newSession(t, e.URL(), "b"))
+	if err := <-fenced; !errors.Is(err, sinks.ErrFenced) || !strings.Contains(err.Error(), "b (") {
+		t.Errorf("got %v, want it fenced by b", err)
+	}
+}

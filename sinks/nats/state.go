@@ -61,6 +61,18 @@ func (p place) key(subject string) (string, error) {
 	return key, nil
 }
 
+// add puts what msg says into values, and returns its key.
+func (p place) add(values map[string][]byte, msg *stored) (key string, err error) {
+	if key, err = p.key(msg.subject); err != nil {
+		return "", err
+	}
+	values[key] = msg.data
+	if msg.deleted() {
+		delete(values, key)
+	}
+	return key, nil
+}
+
 // emptyKey is the token of the empty key; no other begins with a percent sign
 // that has no digits behind it.
 const emptyKey = "%"

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -41,9 +40,6 @@ type view struct {
 	live map[string][]byte
 }
 
-// viewPause lets a commit pass that came while the state was read.
-const viewPause = 20 * time.Millisecond
-
 func (v *view) open(ctx context.Context, unit string) error {
 	js, err := jetstream.New(v.conn.Conn)
 	if err != nil {
@@ -63,39 +59,62 @@ func (v *view) open(ctx context.Context, unit string) error {
 			continue
 		case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("NATS stream %s holds no checkpoint of unit %s: %w", v.cfg.Stream, unit, fs.ErrNotExist)
-		case !errors.Is(err, errChanged):
-			return err
-		}
-		if err := wait.For(ctx, viewPause); err != nil {
+		case !errors.Is(err, errStalled):
 			return err
 		}
 	}
 }
 
+// read follows the unit's messages until it has seen the fence that is the
+// present one: then nothing that it read was replaced, or missed because it was
+// replaced before. A busy owner leaves it little time, but it asks once only.
 func (v *view) read(ctx context.Context) error {
-	fences := v.at.subject(checkpoint.FenceKey)
-	before, err := v.last(ctx, fences)
+	if fence, err := v.last(ctx, v.at.subject(checkpoint.FenceKey)); err != nil {
+		return err
+	} else if fence == nil {
+		return fs.ErrNotExist
+	}
+	messages, err := v.followLive(ctx, v.at)
 	if err != nil {
 		return err
 	}
-	if before == nil {
-		return fs.ErrNotExist
+	defer messages.Stop()
+	v.live = map[string][]byte{}
+	for {
+		msg, err := nextWithin(ctx, messages)
+		if err != nil {
+			return err
+		}
+		key, err := v.at.add(v.live, msg)
+		if err != nil {
+			return err
+		}
+		if key != checkpoint.FenceKey {
+			continue
+		}
+		if present, err := v.isLast(ctx, msg.seq); err != nil {
+			return err
+		} else if present {
+			_, err := checkpoint.LoadUnit("", func(key string) []byte { return v.live[key] })
+			return err
+		}
 	}
-	if v.live, err = v.readLive(ctx, v.at, before.seq); err != nil {
-		return err
+}
+
+// isLast reports whether the fence with sequence seq is the last one.
+func (v *view) isLast(ctx context.Context, seq uint64) (bool, error) {
+	m, err := v.last(ctx, v.cfg.SubjectPrefix+".>")
+	if err != nil || m == nil || m.seq == seq {
+		return m != nil, err
 	}
-	_, err = checkpoint.LoadUnit("", func(key string) []byte { return v.live[key] })
-	torn, tornErr := v.tornTail(ctx, before.seq)
-	after, readErr := v.last(ctx, fences)
-	switch {
-	case tornErr != nil, readErr != nil:
-		return errors.Join(tornErr, readErr)
-	case after == nil || after.seq != before.seq:
-		return errChanged
-	case torn != nil: // it hides the state before it
-		return &partError{v.cfg.Stream, torn.seq}
+	fence, err := v.last(ctx, v.at.subject(checkpoint.FenceKey))
+	if err != nil || fence == nil || fence.seq != seq {
+		return false, err
 	}
-	return err
+	if m.torn() { // it hides the state before it
+		return false, &partError{v.cfg.Stream, m.seq}
+	}
+	return true, nil
 }
 
 // partError says that a stream ends in a part of a commit, in message seq.
