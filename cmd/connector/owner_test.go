@@ -52,7 +52,7 @@ func TestRequireExactlyOnce(t *testing.T) {
 	kafka := []string{"CONNECTOR_SINK=kafka", "KAFKA_BROKERS=localhost:1"}
 	transactional := []string{
 		"CONNECTOR_SINK=kafka", "KAFKA_DELIVERY=transactional", "KAFKA_BROKERS=" + strings.Join(testkafka.Brokers(t), ","), "KAFKA_TOPIC=" + testkafka.Topic(t),
-		"KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_CHECKPOINT_TOPIC=" + testkafka.Topic(t), "KAFKA_TRANSACTIONAL_ID=" + testkafka.Topic(t), "KAFKA_PARTITIONS=1",
+		"KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_CHECKPOINT_TOPIC=" + testkafka.Topic(t), "KAFKA_PARTITIONS=1",
 	}
 	able, unable := natsServer(t), natsServer(t)
 	_, err := jetStream(t, unable).CreateStream(t.Context(), jetstream.StreamConfig{Name: "DELIVERY", Subjects: []string{"delivery.>"}})

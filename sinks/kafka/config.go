@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"math"
 	"regexp"
 
@@ -15,7 +16,7 @@ type Config struct {
 	DeadletterTopic   string            `split_words:"true" default:"delivery.deadletters" desc:"Topic of rows that can never become an event."`
 	CheckpointTopic   string            `split_words:"true" default:"delivery.checkpoints" desc:"Compacted topic of the checkpoint. Another connector needs another one."`
 	Delivery          Delivery          `split_words:"true" default:"idempotent" desc:"idempotent: what a crash left published but not in the checkpoint is read back at start. transactional: events and checkpoint are one transaction, for consumers with isolation.level=read_committed."`
-	TransactionalID   string            `split_words:"true" default:"connector" desc:"Prefix of the transactional ids, in transactional delivery: <prefix>-<unit>. Another connector needs another one."`
+	TransactionalID   string            `split_words:"true" desc:"Prefix of the transactional ids, in transactional delivery: <prefix>-<unit>; by default the checkpoint topic's name. Another connector needs another one."`
 	Compression       Compression       `split_words:"true" default:"lz4" desc:"How batches are compressed."`
 	SASLMechanism     SASLMechanism     `split_words:"true" desc:"How to log in; unset for no login."`
 	SASLUsername      string            `split_words:"true" desc:"User to log in as."`
@@ -53,12 +54,17 @@ func (c *Config) Validate(v *config.Faults) {
 	v.Check(validTopic(c.CheckpointTopic), "CHECKPOINT_TOPIC", topicRule)
 	v.Check(c.CheckpointTopic != c.Topic, "CHECKPOINT_TOPIC", "must differ from %s", "TOPIC")
 	v.Check(c.CheckpointTopic != c.DeadletterTopic, "CHECKPOINT_TOPIC", "must differ from %s", "DEADLETTER_TOPIC")
-	v.Check(validTopic(c.TransactionalID), "TRANSACTIONAL_ID", topicRule)
+	v.Check(validTopic(c.transactionalID()), "TRANSACTIONAL_ID", topicRule)
 	v.Check(c.Partitions >= 0 && c.Partitions <= math.MaxInt32, "PARTITIONS", "must not be negative")
 	v.Check(c.ReplicationFactor >= 0 && c.ReplicationFactor <= math.MaxInt16, "REPLICATION_FACTOR", "use a number from 0 to 32767")
 	c.validateSASL(v)
 	c.validateTLS(v)
 }
+
+// transactionalID is the prefix of the transactional ids. Connectors without a
+// checkpoint in common must not have one in common: they would abort each
+// other's transactions.
+func (c *Config) transactionalID() string { return cmp.Or(c.TransactionalID, c.CheckpointTopic) }
 
 func (c *Config) validateSASL(v *config.Faults) {
 	if c.SASLMechanism == "" {

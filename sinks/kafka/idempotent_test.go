@@ -176,7 +176,7 @@ func TestSwitchDelivery(t *testing.T) {
 		t.Fatal(err)
 	}
 	transactional := cfg
-	transactional.Delivery, transactional.TransactionalID = Transactional, cfg.CheckpointTopic
+	transactional.Delivery = Transactional
 	marks := func(cfg Config, then ...sinks.Commit) int {
 		t.Helper()
 		s, err := openSink(t, cfg, sinks.Options{Owner: "x"}).Open(t.Context(), "u0")

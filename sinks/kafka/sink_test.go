@@ -32,7 +32,7 @@ func TestConformance(t *testing.T) {
 func conform(t *testing.T, d Delivery) {
 	t.Helper()
 	cfg := testConfig(t, testkafka.Brokers(t))
-	cfg.Delivery, cfg.TransactionalID = d, cfg.CheckpointTopic
+	cfg.Delivery = d
 	testkafka.Create(t, cfg.Brokers, cfg.CheckpointTopic, 4, "cleanup.policy", "compact", "max.message.bytes", fmt.Sprint(stateBytes))
 	var network breakable
 	target := sinktest.Target{

@@ -72,7 +72,7 @@ func (s *sink) openTransactional(ctx context.Context, unit string) (sinks.Sessio
 }
 
 func newTransactional(s *sink, state *unitState) *transactional {
-	id := s.cfg.TransactionalID + "-" + state.unit
+	id := s.cfg.transactionalID() + "-" + state.unit
 	t := &transactional{
 		ownership:   ownership{sink: s, state: state},
 		coordinator: &coordinator{client: s.client, log: s.log, id: id, timeout: s.transactionTimeout},

@@ -34,7 +34,7 @@ type unitTest struct {
 func newUnitTest(t *testing.T, brokers []string) *unitTest {
 	t.Helper()
 	u := &unitTest{t: t, cfg: testConfig(t, brokers), dial: new(net.Dialer).DialContext, timeout: transactionTimeout, grace: 2 * time.Second}
-	u.cfg.Delivery, u.cfg.TransactionalID = Transactional, u.cfg.CheckpointTopic
+	u.cfg.Delivery = Transactional
 	return u
 }
 
