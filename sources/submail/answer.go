@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"connector/internal/fault"
 	"connector/sources"
 	"connector/sources/jsonrows"
 	"connector/sources/scan"
@@ -47,7 +46,7 @@ func (s *Source) unreadable(err error) error {
 // more rows behind it.
 func (s *Source) check(q query, a answer, rows []scan.Row) (full bool, err error) {
 	m := a.Members()
-	switch status := strings.ToLower(strings.TrimSpace(m["status"])); status {
+	switch status := statusOfAnswer(m); status {
 	case "success":
 	case "error":
 		return false, s.apiError(strings.TrimSpace(m["code"]), m["msg"])
@@ -73,6 +72,11 @@ func (s *Source) check(q query, a answer, rows []scan.Row) (full bool, err error
 		}
 	}
 	return full, nil
+}
+
+// statusOfAnswer returns what an answer says about itself: success or error.
+func statusOfAnswer(members map[string]string) string {
+	return strings.ToLower(strings.TrimSpace(members["status"]))
 }
 
 // echo is what an answer says about its place among all rows; -1 where it
@@ -134,49 +138,6 @@ func (s *Source) inside(q query, r scan.Row) error {
 		if shift != 0 && near.Contains(r.Created.Add(shift)) {
 			return fmt.Errorf("%w; it would be inside in another time zone: check %s=%s", err, s.variable("TIME_ZONE"), s.cfg.TimeZone)
 		}
-	}
-	return err
-}
-
-// apiCode is what an error code means to a reader of the log.
-type apiCode struct {
-	what   string
-	remedy string // with %s for the account's variable
-	about  string // suffix of that variable
-}
-
-// fatalCodes are the errors that stay until a person acts.
-var fatalCodes = map[string]apiCode{
-	"101": {"the appid is unknown", "check %s", "APP_ID"},
-	"102": {"the application is disabled", "enable the application of %s at SUBMAIL", "APP_ID"},
-	"103": {"the developer is not verified", "complete the developer data of the account of %s at SUBMAIL", "APP_ID"},
-	"104": {"the developer is not verified or their data changed", "update the developer data of the account of %s at SUBMAIL", "APP_ID"},
-	"105": {"the account has expired", "renew the account of %s at SUBMAIL", "APP_ID"},
-	"106": {"the account is disabled", "ask SUBMAIL about the account of %s", "APP_ID"},
-	"107": {"the sign type is not known", "check %s", "SIGN_TYPE"},
-	"108": {"the signature is wrong", "check %s", "APP_KEY"},
-	"109": {"the appkey is wrong", "check %s", "APP_KEY"},
-	"110": {"the sign type is wrong", "check %s", "SIGN_TYPE"},
-	"111": {"the signature is empty", "check %s", "APP_KEY"},
-	"113": {"this machine's address is not on the application's list", "add it to the IP whitelist of the application of %s at SUBMAIL", "APP_ID"},
-	"119": {"the application may not use this call", "ask SUBMAIL to permit log/message for %s", "APP_ID"},
-	"251": {"the recipient is wrong", "check %s", "RECIPIENT"},
-	"252": {"the recipient is wrong", "check %s", "RECIPIENT"},
-	"305": {"the project is wrong", "check %s", "PROJECT"},
-	"306": {"the project is wrong", "check %s", "PROJECT"},
-	"406": {"the project is wrong", "check %s", "PROJECT"},
-	"407": {"the project is wrong", "check %s", "PROJECT"},
-}
-
-// apiError classifies an error the API reports.
-func (s *Source) apiError(code, msg string) error {
-	err := fmt.Errorf("SUBMAIL answered with error %s: %q", s.client.Snippet(code), s.client.Snippet(msg))
-	if known, ok := fatalCodes[code]; ok {
-		return fault.Fatal(fmt.Errorf("%w: %s", err, known.what), fmt.Sprintf(known.remedy, s.variable(known.about)))
-	}
-	if code == "151" || code == "152" {
-		s.client.Clock().IgnoreDate()
-		return fmt.Errorf("%w: the time of the signature is wrong; from now on it comes from the timestamp service alone", err)
 	}
 	return err
 }

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -202,41 +200,6 @@ func TestZoneHint(t *testing.T) {
 		_, _, err := read(t.Context(), s, window)
 		if !errors.Is(err, scan.ErrOutside) || strings.Contains(err.Error(), "OTP_TIME_ZONE=Asia/Shanghai") != hint {
 			t.Errorf("%s: got %v, want a hint at the zone %v", local, err, hint)
-		}
-	}
-}
-
-// TestCodes checks class and remedy of every error code, as text, number and XML.
-func TestCodes(t *testing.T) {
-	remedies := map[string]string{
-		"101": "OTP_APP_ID", "102": "OTP_APP_ID", "103": "OTP_APP_ID", "104": "OTP_APP_ID", "105": "OTP_APP_ID", "106": "OTP_APP_ID",
-		"107": "OTP_SIGN_TYPE", "108": "OTP_APP_KEY", "109": "OTP_APP_KEY", "110": "OTP_SIGN_TYPE", "111": "OTP_APP_KEY",
-		"113": "IP whitelist of the application of OTP_APP_ID", "119": "OTP_APP_ID", "251": "OTP_RECIPIENT", "252": "OTP_RECIPIENT",
-		"305": "OTP_PROJECT", "306": "OTP_PROJECT", "406": "OTP_PROJECT", "407": "OTP_PROJECT",
-	}
-	if got, want := slices.Sorted(maps.Keys(fatalCodes)), slices.Sorted(maps.Keys(remedies)); !slices.Equal(got, want) {
-		t.Errorf("got fatal codes %v, want %v", got, want)
-	}
-	for _, code := range append(slices.Collect(maps.Keys(remedies)), "151", "152", "115", "999") {
-		for _, body := range []string{
-			`{"status":"error","code":"` + code + `","msg":"a ` + canaryKey + `"}`,
-			`{"status":"error","code":` + code + `,"msg":"a ` + canaryKey + `"}`,
-			"<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<xml>\n <status> error </status>\n <code> " + code + " </code>\n <msg> a " + canaryKey + " </msg>\n</xml>",
-		} {
-			s := answers(t, func(c *Config) {
-				if strings.HasPrefix(body, "<") {
-					c.Format = FormatXML
-				}
-			}, text(body))
-			_, proven, err := read(t.Context(), s, seedSpan)
-			remedy, fatal := remedies[code]
-			if err == nil || proven == seedSpan || fault.IsFatal(err) != fatal || !strings.Contains(err.Error(), remedy) ||
-				!strings.Contains(err.Error(), `error `+code+`: "a ****"`) || leaks(err.Error()) {
-				t.Errorf("%s: got %v, want fatal %v and %q", body, err, fatal, remedy)
-			}
-			if _, throttled := fault.RetryAfter(err); throttled {
-				t.Errorf("%s: got throttled", code)
-			}
 		}
 	}
 }

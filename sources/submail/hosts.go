@@ -33,8 +33,12 @@ func (s *Source) send(ctx context.Context, q query) (*http.Response, error) {
 	return nil, errors.Join(errs...)
 }
 
-// explain adds to an answer's error what the user can check.
+// explain adds to an answer's error what the user can check, or returns the
+// error that the API reports in that answer.
 func (s *Source) explain(err error) error {
+	if refused := s.refusal(err); refused != nil {
+		return refused
+	}
 	if httpx.Misdirected(err) {
 		return fmt.Errorf("%w; check %s", err, s.variable("BASE_URL"))
 	}
