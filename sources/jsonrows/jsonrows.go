@@ -34,7 +34,7 @@ type Found int
 // The states of the member with the rows.
 const (
 	Absent Found = iota
-	Null
+	Null         // or an empty object or blank text, as PHP may write a list without rows
 	Array
 )
 
@@ -135,10 +135,8 @@ func (r *Reader) value(name string, yield func(Row) bool) error {
 		}
 		r.found = Array
 		return r.rows(yield)
-	case name == r.member && kind == jsontext.KindNull:
-		r.found = max(r.found, Null)
 	case name == r.member && kind != jsontext.KindInvalid:
-		return fmt.Errorf("%q is a JSON %s, not an array", name, kind)
+		return r.noRows(name, kind)
 	}
 	if kind == jsontext.KindBeginObject || kind == jsontext.KindBeginArray {
 		r.allow(r.maxRow)
@@ -153,6 +151,26 @@ func (r *Reader) value(name string, yield func(Row) bool) error {
 	}
 	r.members[strings.Clone(name)] = scalar(value)
 	return nil
+}
+
+// noRows reads a member with the rows that is no array: it must hold none.
+func (r *Reader) noRows(name string, kind jsontext.Kind) error {
+	first, err := r.dec.ReadToken()
+	if err != nil {
+		return cut(err)
+	}
+	none := kind == jsontext.KindNull || kind == jsontext.KindString && strings.TrimSpace(first.String()) == ""
+	if kind == jsontext.KindBeginObject {
+		if next := r.dec.PeekKind(); next == jsontext.KindEndObject || next == jsontext.KindInvalid {
+			_, err = r.dec.ReadToken()
+			none = true
+		}
+	}
+	if !none {
+		return fmt.Errorf("%q is a JSON %s, not an array", name, kind)
+	}
+	r.found = max(r.found, Null)
+	return cut(err)
 }
 
 // scalar returns a string's value, another scalar as written.

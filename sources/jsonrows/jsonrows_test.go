@@ -42,6 +42,11 @@ func TestRows(t *testing.T) {
 		{"empty", `{"items":[]}`, nil, Array, nil},
 		{"null", `{"items":null}`, nil, Null, nil},
 		{"absent", `{}`, nil, Absent, nil},
+		{"empty object", `{"a":1,"items": { } ,"b":2}`, nil, Null, map[string]string{"a": "1", "b": "2"}},
+		{"empty text", `{"items":"","b":2}`, nil, Null, map[string]string{"b": "2"}},
+		{"blank text", `{"items":" \n","b":2}`, nil, Null, map[string]string{"b": "2"}},
+		{"null and rows", `{"items":null,"items":[1]}`, []string{"1"}, Array, nil},
+		{"rows and null", `{"items":[1],"items":{}}`, []string{"1"}, Array, nil},
 		{"BOM and spaces", bom + " \n{ \"items\" : [ {\"a\" : 1} , {} ] } \r\n", []string{`{"a" : 1}`, `{}`}, Array, nil},
 		{"any kind of row", `{"items":[1,"x",null,true,[2],-1.5e3]}`, []string{"1", `"x"`, "null", "true", "[2]", "-1.5e3"}, Array, nil},
 		{"members before and after", `{"status":"success","code":"1","items":[{}],"count":2,"ok":true,"none":null,"deep":{"items":[7]},"list":[1,[2]]}`,
@@ -81,6 +86,11 @@ func TestBroken(t *testing.T) {
 		{"not an object", `[{"items":[]}]`, 0, false},
 		{"rows in an object", `{"items":{"0":{}}}`, 0, false},
 		{"rows as text", `{"items":"none"}`, 0, false},
+		{"rows as a number", `{"items":0}`, 0, false},
+		{"rows in a large object", `{"items":{"0":"` + strings.Repeat("x", maxScalar) + `"}}`, 0, false},
+		{"large text", `{"items":"` + strings.Repeat(" ", maxScalar) + `"}`, 0, false},
+		{"cut in an empty object", `{"items":{`, 0, true},
+		{"broken empty object", `{"items":{]}`, 0, false},
 		{"bad row", `{"items":[{"a":1},{"a":},{"a":3}]}`, 1, false},
 		{"bad separator", `{"items":[{"a":1};{"a":3}]}`, 1, false},
 		{"more after the end", `{"items":[1]} {"items":[2]}`, 1, false},
@@ -248,7 +258,7 @@ func (r repeat) Read(p []byte) (int, error) {
 func FuzzRows(f *testing.F) {
 	for _, s := range []string{
 		`{"items":[]}`, `{"items":[{"a":[1,2,{"b":"]"}]},2,"x\\\"",null],"n":1}`, `{"items":null}`, `{"a":{"items":[1]},"items":[1 , 2]}`,
-		`{"items":[1,2`, `{"items":["\ud800"]}`, bom + `{"items":[1]}`, `{"items":[12345678901234567890,"` + strings.Repeat("x", 40) + `",3],"n":"m"}`,
+		`{"items":[1,2`, `{"items":["\ud800"]}`, `{"items":{ }}`, `{"items":" ","n":1}`, bom + `{"items":[1]}`, `{"items":[12345678901234567890,"` + strings.Repeat("x", 40) + `",3],"n":"m"}`,
 	} {
 		f.Add([]byte(s), 32)
 		f.Add([]byte(s), 4)
@@ -299,11 +309,14 @@ func whole(in []byte) (rows []jsontext.Value, ok bool) {
 		name, _ := dec.ReadToken()
 		items := name.String() == "items"
 		kind := dec.PeekKind()
-		if !items || kind == 'n' {
-			_ = dec.SkipValue()
+		if !items || kind != '[' {
+			v, _ := dec.ReadValue()
+			if items && !holdsNothing(v) {
+				return nil, false
+			}
 			continue
 		}
-		if kind != '[' || seen {
+		if seen {
 			return nil, false
 		}
 		seen = true
@@ -315,6 +328,12 @@ func whole(in []byte) (rows []jsontext.Value, ok bool) {
 		_, _ = dec.ReadToken()
 	}
 	return rows, true
+}
+
+func holdsNothing(v jsontext.Value) bool {
+	v = v.Clone()
+	_ = v.Compact(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return string(v) == "null" || string(v) == "{}" || v.Kind() == '"' && strings.TrimSpace(scalar(v)) == ""
 }
 
 func answer(rows int) []byte {
