@@ -3,32 +3,26 @@ package submail
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/goleak"
 
 	"connector/internal/apisim"
 	"connector/internal/config"
 	"connector/internal/secret"
-	"connector/schema"
 	"connector/sources"
 	"connector/sources/httpx"
 	"connector/sources/sourcetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 const canaryKey = "canary0123456789abcdef"
 
@@ -101,63 +95,6 @@ func read(ctx context.Context, s *Source, w sources.Span) (records []sources.Rec
 
 // seedSpan is what the seed's example answers repeat; a scan that asks for it is a second shorter on each side.
 var seedSpan = sources.Span{From: time.Date(2014, 11, 23, 16, 35, 14, 0, time.UTC), To: time.Date(2015, 4, 2, 8, 0, 0, 0, time.UTC)}
-
-// TestGolden gives both example answers and wants the same events from both.
-func TestGolden(t *testing.T) {
-	prints := map[string]string{}
-	for _, format := range []Format{FormatJSON, FormatXML} {
-		body, err := os.ReadFile("testdata/seed." + string(format))
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := answers(t, func(c *Config) { c.Format, c.AppID = format, "your_app_id" }, text(string(body)))
-		window := sources.Span{From: seedSpan.From.Add(tick), To: seedSpan.To.Add(-tick)}
-		records, proven, err := read(t.Context(), s, window)
-		if err != nil || len(records) != 2 || proven != window {
-			t.Fatalf("%s: got %d records, proven %v, %v", format, len(records), proven, err)
-		}
-		var got []byte
-		for _, r := range records {
-			if was, known := prints[r.ID]; known && was != r.Print {
-				t.Errorf("the print of %s differs between the formats", r.ID)
-			}
-			prints[r.ID] = r.Print
-			got = append(got, event(t, s, r)...)
-		}
-		const golden = "testdata/seed.events.json"
-		if *update && format == FormatJSON {
-			if err := os.WriteFile(golden, got, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("events of the seed's example in %s, %v:\n got %s\nwant %s", format, err, got, want)
-		}
-	}
-}
-
-// event returns the event of a record as indented JSON that keeps the schema.
-func event(t *testing.T, s *Source, r sources.Record) []byte {
-	t.Helper()
-	e, err := s.Normalize(s.Streams()[0], r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Record.Revision, e.ObservedAt = 1, time.Date(2015, 4, 2, 8, 0, 0, 0, time.UTC)
-	m, err := e.Message()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := schema.Validate(m.Body); err != nil {
-		t.Errorf("%v: %s", err, m.Body)
-	}
-	v := jsontext.Value(m.Body)
-	if err := v.Indent(); err != nil {
-		t.Fatal(err)
-	}
-	return append(v, '\n')
-}
 
 func serve(t *testing.T, sim *apisim.Submail) string {
 	t.Helper()
