@@ -36,7 +36,7 @@ func (s *Source) Now(ctx context.Context) (time.Time, error) {
 		if now, ok := s.client.Clock().Now(); ok {
 			return now, nil
 		}
-		errs = append(errs, err)
+		errs = append(errs, s.explain(base, err))
 	}
 	return time.Time{}, fmt.Errorf("asking for the provider's time: %w", errors.Join(errs...))
 }
@@ -63,7 +63,7 @@ func (s *Source) stamp(ctx context.Context, base config.URL) error {
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return s.explain(err)
+		return err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxStamp))
 	if err = errors.Join(err, resp.Body.Close()); err != nil {

@@ -26,23 +26,27 @@ func (s *Source) send(ctx context.Context, q query) (*http.Response, error) {
 		}
 		if err == nil || !down(err) {
 			s.hosts.use(base)
-			return resp, s.explain(err)
+			return resp, s.explain(base, err)
 		}
-		errs = append(errs, s.explain(err))
+		errs = append(errs, s.explain(base, err))
 	}
 	return nil, errors.Join(errs...)
 }
 
-// explain adds to an answer's error what the user can check, or returns the
-// error that the API reports in that answer.
-func (s *Source) explain(err error) error {
+// explain adds to the error of a request to base what the user can check, or
+// returns the error that the API reports in that answer.
+func (s *Source) explain(base config.URL, err error) error {
 	if refused := s.refusal(err); refused != nil {
 		return refused
 	}
-	if httpx.Misdirected(err) {
-		return fmt.Errorf("%w; check %s", err, s.variable("BASE_URL"))
+	if !httpx.Misdirected(err) {
+		return err
 	}
-	return err
+	variable := s.variable("BASE_URL")
+	if base != s.hosts.urls[0] {
+		variable = s.variable("BACKUP_URL")
+	}
+	return fmt.Errorf("%w; check %s", err, variable)
 }
 
 // down reports whether err is a host's rather than the account's.

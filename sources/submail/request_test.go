@@ -39,35 +39,6 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-// TestMatrix scans with every way to sign, to write the request and to read the answer, from each host.
-func TestMatrix(t *testing.T) {
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
-	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }))
-	t.Cleanup(broken.Close)
-	sim := simulator(time.Second)
-	good := serve(t, sim)
-	span := sources.Span{From: noon.Add(-time.Hour), To: noon.Add(-59 * time.Minute)}
-	for name, hosts := range map[string][2]string{"main": {good, gone.URL}, "main unreachable": {gone.URL, good}, "main broken": {broken.URL, good}} {
-		for _, sign := range []SignType{SignNormal, SignMD5, SignSHA1} {
-			for _, content := range []ContentType{ContentForm, ContentMultipart, ContentJSON} {
-				for _, format := range []Format{FormatJSON, FormatXML} {
-					cfg := settings(hosts[0], hosts[1])
-					cfg.SignType, cfg.ContentType, cfg.Format, cfg.Project = sign, content, format, ""
-					records, proven, err := read(t.Context(), newSource(t, cfg), span)
-					if err != nil || proven != span || len(records) < 60 {
-						t.Errorf("%s, %s, %s, %s: got %d rows, proven %v, %v", name, sign, content, format, len(records), proven, err)
-					}
-				}
-			}
-		}
-	}
-	cfg := settings(gone.URL, broken.URL)
-	if _, _, err := read(t.Context(), newSource(t, cfg), span); err == nil || !strings.Contains(err.Error(), "refused") || !strings.Contains(err.Error(), "502") || leaks(err.Error()) {
-		t.Errorf("got %v, want the errors of both hosts", err)
-	}
-}
-
 func TestParameters(t *testing.T) {
 	got := make(chan *http.Request, 1)
 	s := answers(t, func(c *Config) {
