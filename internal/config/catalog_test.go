@@ -59,12 +59,12 @@ func TestNamesAndDefaults(t *testing.T) {
 
 		"HQ_BASE_URL": "https://app.ekuaibao.com", "HQ_APP_KEY": "****", "HQ_APP_SECURITY": "****", "HQ_ACCESS_TOKEN": "",
 		"HQ_MESSAGE_TYPES": "message,dataLink,message_center,repayment,flow,InternalMessage", "HQ_POLL_INTERVAL": "30s", "HQ_RATE": "5",
-		"HQ_LAG": "5s", "HQ_LATENESS": "30m", "HQ_GIVE_UP": "72h", "HQ_MAX_ROW_BYTES": "4MiB",
+		"HQ_LAG": "5s", "HQ_LATENESS": "30m", "HQ_GIVE_UP": "72h", "HQ_MAX_ROW_BYTES": "4MiB", "HQ_PROXY_URL": "", "HQ_CA": "",
 
 		"OTP_BASE_URL": "https://api.mysubmail.com", "OTP_BACKUP_URL": "https://api.submail.cn", "OTP_APP_ID": "10000", "OTP_APP_KEY": "****",
 		"OTP_SIGN_TYPE": "sha1", "OTP_FORMAT": "json", "OTP_CONTENT_TYPE": "form", "OTP_ROWS": "1000", "OTP_MIN_INTERVAL": "1m",
 		"OTP_POLL_INTERVAL": "2m", "OTP_TIME_ZONE": "Asia/Shanghai", "OTP_RECIPIENT": "", "OTP_PROJECT": "", "OTP_RESULT_STATUS": "",
-		"OTP_LAG": "10s", "OTP_LATENESS": "30m", "OTP_GIVE_UP": "72h", "OTP_MAX_ROW_BYTES": "4MiB",
+		"OTP_LAG": "10s", "OTP_LATENESS": "30m", "OTP_GIVE_UP": "72h", "OTP_MAX_ROW_BYTES": "4MiB", "OTP_PROXY_URL": "", "OTP_CA": "",
 	}
 	sinks := map[string]map[string]string{
 		"nats": {
@@ -168,6 +168,11 @@ func TestSectionRules(t *testing.T) {
 		{"nats", []string{"HQ_LATENESS=72h"}, "", ""},
 		{"nats", []string{"HQ_MAX_ROW_BYTES=1023"}, "HQ_MAX_ROW_BYTES", "1KiB"},
 		{"nats", []string{"HQ_MAX_ROW_BYTES=1025MiB"}, "HQ_MAX_ROW_BYTES", "1GiB"},
+		{"nats", []string{"HQ_PROXY_URL=http://u:p-secret@proxy:3128"}, "", ""},
+		{"nats", []string{"HQ_PROXY_URL=http://u:p-secret@proxy:x", "OTP_PROXY_URL=none"}, "HQ_PROXY_URL", "none, or a URL such as http://proxy:3128"},
+		{"nats", []string{"HQ_CA=" + missing, "OTP_CA=" + pem}, "HQ_CA OTP_CA", "no such file"},
+		{"nats", []string{"HQ_CA=-----BEGIN -secret", "HQ_PROXY_URL=ftp://p"}, "HQ_PROXY_URL HQ_CA", "use none"},
+		{"nats", []string{"OTP_CA=-----BEGIN -secret"}, "OTP_CA", "no PEM certificate"},
 
 		{"nats", []string{"OTP_APP_ID="}, "OTP_APP_ID", "is required"},
 		{"nats", []string{"OTP_APP_KEY="}, "OTP_APP_KEY", "is required"},
@@ -284,7 +289,8 @@ func TestRender(t *testing.T) {
 		t.Fatal(err)
 	}
 	environ := with("CONNECTOR_SINK=nats", "CONNECTOR_START=2026-01-31T08:00:00+08:00", "OTP_APP_KEY=", "OTP_APP_KEY_FILE="+path,
-		"OTP_PROJECT=it's $HOME", "OTP_APP_ID=****", "NATS_URL=tls://a:1,tls://b:1", "NATS_CREDS=-----BEGIN x\ny-secret", "HQ_LATENESS=1h30m")
+		"OTP_PROJECT=it's $HOME", "OTP_APP_ID=****", "NATS_URL=tls://a:1,tls://b:1", "NATS_CREDS=-----BEGIN x\ny-secret", "HQ_LATENESS=1h30m",
+		"HQ_PROXY_URL=http://u-secret:p-secret@proxy:3128", "OTP_PROXY_URL=socks5://proxy:1080")
 	cfg, err := config.Load(environ, catalog)
 	if err != nil {
 		t.Fatal(err)
@@ -300,7 +306,7 @@ func TestRender(t *testing.T) {
 			t.Errorf("%s holds a secret:\n%s", format, &b)
 		}
 	}
-	for _, want := range []string{"\n# HQ_APP_KEY=**** (secret)\n", "\nOTP_APP_KEY_FILE=" + path + "\n", "\nOTP_PROJECT='it'\\''s $HOME'\n", "\n# OTP_RECIPIENT=\n", "\nNATS_SUBJECT_PREFIX=delivery\n"} {
+	for _, want := range []string{"\n# HQ_APP_KEY=**** (secret)\n", "\nOTP_APP_KEY_FILE=" + path + "\n", "\n# HQ_PROXY_URL=http://****@proxy:3128 (secret)\n", "\nOTP_PROXY_URL=socks5://proxy:1080\n", "\nOTP_PROJECT='it'\\''s $HOME'\n", "\n# OTP_RECIPIENT=\n", "\nNATS_SUBJECT_PREFIX=delivery\n"} {
 		if !strings.Contains(outputs["env"], want) {
 			t.Errorf("env: want %q in\n%s", want, outputs["env"])
 		}
@@ -321,7 +327,7 @@ func TestRender(t *testing.T) {
 		t.Errorf("yaml: got %v", err)
 	}
 
-	again, err := config.Load(append(sourced(t, outputs["env"]), "HQ_APP_KEY=k", "HQ_APP_SECURITY=s", "OTP_APP_ID=****", "NATS_CREDS=-----BEGIN"), catalog)
+	again, err := config.Load(append(sourced(t, outputs["env"]), "HQ_APP_KEY=k", "HQ_APP_SECURITY=s", "OTP_APP_ID=****", "NATS_CREDS=-----BEGIN", "HQ_PROXY_URL=http://p@proxy:3128"), catalog)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,8 @@ type Common struct {
 	Lateness     time.Duration `split_words:"true" desc:"How late a row may appear in the provider's log and be found for certain: what is younger is read again at growing ages, and once more after this time. Rows that may still change, and gaps, are read again once per this time."`
 	GiveUp       time.Duration `split_words:"true" desc:"How long a row that may still change is watched and a gap is tried again. Their entries are then forgotten."`
 	MaxRowBytes  ByteSize      `split_words:"true" desc:"Largest row; of a larger one a dead letter keeps the beginning, the size and the SHA-256."`
+	ProxyURL     Proxy         `split_words:"true" desc:"Proxy of all requests, such as http://proxy:3128 or socks5://user:password@proxy:1080; none for no proxy. Unset: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."`
+	CA           FileOrText    `split_words:"true" desc:"Certificates (PEM) that servers are verified against, instead of the system's."`
 }
 
 // Shared returns c; a struct that embeds Common is thereby half an [AccountConfig].
@@ -49,6 +51,9 @@ func (c Common) validate(v *Faults) {
 	v.Check(c.Lateness > c.Lag, "LATENESS", "must be longer than %s", "LAG")
 	v.Check(c.GiveUp >= c.Lateness, "GIVE_UP", "must be at least %s", "LATENESS")
 	v.Check(c.MaxRowBytes >= KiB && c.MaxRowBytes <= GiB, "MAX_ROW_BYTES", "use a size from 1KiB to 1GiB")
+	if _, err := c.CA.Certificates(); err != nil {
+		v.Add("CA", "cannot be read: "+err.Error())
+	}
 }
 
 // Section is a pointer to a struct of variables with a common prefix.

@@ -36,8 +36,9 @@ func newSetting(f field, def string, given bool, file string) Setting {
 func (c *Config) Effective() []Setting { return c.settings }
 
 // Render writes settings as format says:
-//   - env: assignments for a POSIX shell that [Load] reads again. Secrets and
-//     unset variables are comments; a variable read from a file names the file.
+//   - env: assignments for a POSIX shell that [Load] reads again. What holds a
+//     secret and unset variables are comments; a variable read from a file names
+//     the file.
 //   - json: an array of [Setting].
 //   - markdown: a table.
 func Render(w io.Writer, format string, settings []Setting) error {
@@ -75,7 +76,7 @@ func assignment(s Setting) string {
 		name, value = name+"_FILE", s.File
 	case value == "":
 		return "# " + name + "="
-	case value == secret.Mask:
+	case strings.Contains(value, secret.Mask):
 		return "# " + name + "=" + value + " (secret)"
 	}
 	if !plainWord.MatchString(value) {

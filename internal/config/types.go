@@ -2,6 +2,8 @@ package config
 
 import (
 	"cmp"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -86,6 +88,67 @@ func (u *URL) Decode(value string) error {
 
 // Accepts describes the values of the type.
 func (URL) Accepts() string { return "a URL that begins with https:// or http://" }
+
+// Proxy is the URL of a proxy, or none. Its user and password are secret: it
+// prints without them. The zero value leaves the choice to the environment.
+type Proxy struct {
+	shown string // the URL, the user masked; or none
+	url   secret.String
+}
+
+const noProxy = "none"
+
+// Decode reads an http, https or socks5 URL without path, query and fragment, or none.
+func (p *Proxy) Decode(value string) error {
+	if strings.EqualFold(value, noProxy) {
+		*p = Proxy{shown: noProxy}
+		return nil
+	}
+	u, err := url.Parse(value)
+	switch {
+	case err != nil, !slices.Contains([]string{"http", "https", "socks5"}, u.Scheme), u.Hostname() == "",
+		u.Path != "" && u.Path != "/", u.RawQuery != "" || u.ForceQuery, strings.Contains(value, "#"):
+		return errors.New("use " + p.Accepts() + ", special characters of user and password percent-encoded")
+	}
+	shown := u.Scheme + "://"
+	if u.User != nil {
+		shown += secret.Mask + "@"
+	}
+	*p = Proxy{shown: shown + u.Host, url: secret.New(u.String())}
+	return nil
+}
+
+// IsZero reports whether nothing was given.
+func (p Proxy) IsZero() bool { return p.shown == "" }
+
+// URL returns the proxy, nil for none. It may hold a password.
+func (p Proxy) URL() *url.URL {
+	u, err := url.Parse(p.url.Reveal())
+	if err != nil || p.url.IsZero() {
+		return nil
+	}
+	return u
+}
+
+// Secrets returns what must not be shown: the password, or the user when there
+// is none, and both as they are sent to the proxy.
+func (p Proxy) Secrets() []secret.String {
+	u := p.URL()
+	if u == nil || u.User == nil {
+		return nil
+	}
+	password, _ := u.User.Password()
+	sent := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
+	return []secret.String{secret.New(cmp.Or(password, u.User.Username())), secret.New(sent)}
+}
+
+// String returns what Decode reads, with the user masked.
+func (p Proxy) String() string { return p.shown }
+
+// Accepts describes the values of the type.
+func (Proxy) Accepts() string {
+	return "none, or a URL such as http://proxy:3128, https://proxy or socks5://proxy:1080"
+}
 
 // ListenAddr is the host:port a server listens on; without a host it listens on every interface.
 type ListenAddr string
@@ -225,6 +288,23 @@ func (f FileOrText) Bytes() ([]byte, error) {
 		return []byte(f.text.Reveal()), nil
 	}
 	return readSmall(f.path)
+}
+
+// Certificates returns the certificates (PEM) that the material holds, nil when
+// nothing was given.
+func (f FileOrText) Certificates() (*x509.CertPool, error) {
+	if f.IsZero() {
+		return nil, nil
+	}
+	content, err := f.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, errors.New("no PEM certificate in it")
+	}
+	return pool, nil
 }
 
 // String returns the path, or the mask of the text.

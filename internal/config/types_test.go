@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ type decoder interface{ Decode(value string) error }
 func newTypes() map[string]decoder {
 	return map[string]decoder{
 		"ByteSize": new(ByteSize), "URL": new(URL), "ListenAddr": new(ListenAddr), "HostPorts": new(HostPorts), "TimeZone": new(TimeZone),
-		"Start": new(Start), "FileOrText": new(FileOrText), "LogFormat": new(LogFormat), "Sources": new(Sources),
+		"Proxy": new(Proxy), "Start": new(Start), "FileOrText": new(FileOrText), "LogFormat": new(LogFormat), "Sources": new(Sources),
 	}
 }
 
@@ -65,6 +66,24 @@ func TestDecode(t *testing.T) {
 		{"URL", "https://h#x", bad},
 		{"URL", "https://h#", bad},
 		{"URL", "https://h\x7f", bad},
+		{"Proxy", "none", "none"},
+		{"Proxy", "None", "none"},
+		{"Proxy", "http://proxy:3128", "http://proxy:3128"},
+		{"Proxy", "HTTPS://proxy/", "https://proxy"},
+		{"Proxy", "socks5://[::1]:1080", "socks5://[::1]:1080"},
+		{"Proxy", "http://user:pass@proxy:3128", "http://****@proxy:3128"},
+		{"Proxy", "socks5://token@proxy", "socks5://****@proxy"},
+		{"Proxy", "http://user:pa#ss@proxy:3128", bad},
+		{"Proxy", "http://user:1/2@proxy:3128", bad},
+		{"Proxy", "http://user:1?2@proxy:3128", bad},
+		{"Proxy", "proxy:3128", bad},
+		{"Proxy", "ftp://proxy", bad},
+		{"Proxy", "http://", bad},
+		{"Proxy", "http://:3128", bad},
+		{"Proxy", "http://proxy:port", bad},
+		{"Proxy", "http://proxy/path", bad},
+		{"Proxy", "http://proxy?", bad},
+		{"Proxy", "no", bad},
 		{"ListenAddr", "127.0.0.1:8080", "127.0.0.1:8080"},
 		{"ListenAddr", ":0", ":0"},
 		{"ListenAddr", "[::1]:80", "[::1]:80"},
@@ -123,7 +142,7 @@ func TestDecode(t *testing.T) {
 // What a value prints is read again as the same value, and no error of a type
 // other than Sources, whose names are no secrets, holds what was given.
 func FuzzDecode(f *testing.F) {
-	for _, seed := range []string{"4MiB", "8589934592GiB", "https://h/x/", "https://u:p@h?q#f", "a:1,[::1]:2", "Asia/Shanghai", "36h", "2026-01-31T08:00:00+08:00", "/etc/x", "-----BEGIN", "text", "a=x,b"} {
+	for _, seed := range []string{"4MiB", "8589934592GiB", "https://h/x/", "https://u:p@h?q#f", "a:1,[::1]:2", "Asia/Shanghai", "36h", "2026-01-31T08:00:00+08:00", "/etc/x", "-----BEGIN", "text", "a=x,b", "socks5://u:p@h:1"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
@@ -135,7 +154,7 @@ func FuzzDecode(f *testing.F) {
 				continue
 			}
 			want := printed(d)
-			if want == "****" {
+			if strings.Contains(want, "****") {
 				continue
 			}
 			again := newTypes()[name]
@@ -153,6 +172,22 @@ func TestStartTime(t *testing.T) {
 		if err := s.Decode(in); err != nil || !s.Time(now).Equal(want) {
 			t.Errorf("%s: got %v, %v, want %v", in, s.Time(now), err, want)
 		}
+	}
+}
+
+func TestProxy(t *testing.T) {
+	var p, none Proxy
+	if err := errors.Join(p.Decode("http://user:p%40hunter@proxy:3128"), none.Decode("none")); err != nil {
+		t.Fatal(err)
+	}
+	if password, _ := p.URL().User.Password(); password != "p@hunter" || p.URL().Host != "proxy:3128" {
+		t.Errorf("got password %q, host %q", password, p.URL().Host)
+	}
+	if got := fmt.Sprintf("%v %+v %#v %s", p, Common{ProxyURL: p}, p, &p); strings.Contains(got, "hunter") || strings.Contains(got, "user:") {
+		t.Errorf("leaks: %s", got)
+	}
+	if none.IsZero() || none.URL() != nil || !(Proxy{}).IsZero() || p.IsZero() {
+		t.Error("none, unset and a proxy are confused")
 	}
 }
 
