@@ -1,6 +1,7 @@
 package apisim
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -41,6 +42,13 @@ func (s *simulator) begin(w http.ResponseWriter, r *http.Request, query bool) (*
 	case HTMLPage:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = io.WriteString(w, "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in.</body></html>")
+		return a, false
+	case Redirect:
+		w.Header().Set("Location", a.fault.Location)
+		w.WriteHeader(cmp.Or(a.fault.Status, http.StatusFound))
+		return a, false
+	case Drip:
+		a.drip()
 		return a, false
 	case Reset:
 		if a.left == 0 {
@@ -115,6 +123,16 @@ func (a *answer) writeSlowly(p []byte) (int, error) {
 		}
 	}
 	return len(p), nil
+}
+
+// drip sends spaces until the client is gone.
+func (a *answer) drip() {
+	for a.r.Context().Err() == nil {
+		if _, err := a.pass([]byte(" ")); err != nil || a.flush() != nil {
+			return
+		}
+		sleep(a.r.Context().Done(), a.fault.Delay)
+	}
 }
 
 // end logs the answer as complete and writes the last bytes of its body, in that order, so that a client which has seen the

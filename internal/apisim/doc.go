@@ -30,6 +30,7 @@
 //	ekuaibao  TokenDelay     a token just issued is refused with 403 for so long
 //	ekuaibao  OneToken       a new token ends the earlier ones; also RevokeTokens()
 //	ekuaibao  InnerCode      token errors come as errorCode in an HTTP 200 answer
+//	both      Gzip           answers are compressed, for clients that take gzip: sim.Gzip.Store(true)
 //	SUBMAIL   MinInterval    a query too soon gets the previous complete answer again, with its foreign echo
 //	SUBMAIL   ClampRows      every rows parameter counts as invalid: 50
 //	SUBMAIL   CountTotal     count is the total instead of the rows on the page
@@ -52,6 +53,8 @@
 //	Truncate    After                     connection closed in the middle of the body
 //	Cut         After                     body ends early in an HTTP answer that is complete
 //	Slow        Delay, After              a wait before the header and before each After bytes
+//	Drip        Delay                     200 and spaces without end, one after each Delay
+//	Redirect    Status, Location          302, or another status, to a URL or a path
 //	Stale       Delay                     the data of a while ago
 //	Revoke                                all ekuaibao tokens revoked, this request's too
 //

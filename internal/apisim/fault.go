@@ -20,6 +20,8 @@ const (
 	Truncate   FaultKind = "truncate"    // close the connection after After bytes of the body
 	Cut        FaultKind = "cut"         // end the body after After bytes, in an HTTP answer that is complete
 	Slow       FaultKind = "slow"        // wait Delay before the header and before each After bytes (0: 1024)
+	Drip       FaultKind = "drip"        // send spaces without end, one after each Delay
+	Redirect   FaultKind = "redirect"    // answer Status (0: 302) with Location
 	Stale      FaultKind = "stale"       // answer with the data of Delay ago, as a lagging replica does
 	Revoke     FaultKind = "revoke"      // ekuaibao: revoke every token issued so far, then answer
 )
@@ -29,6 +31,7 @@ type Fault struct {
 	Kind       FaultKind
 	Status     int
 	RetryAfter string // verbatim: seconds or an HTTP date
+	Location   string // verbatim: a URL or a path
 	Body       string
 	Code       string
 	After      int

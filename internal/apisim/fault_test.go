@@ -1,6 +1,7 @@
 package apisim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,6 +56,68 @@ func TestFaultsWithoutRows(t *testing.T) {
 	wantEqual(t, "served", sim.Served(), nil)
 	if got := sim.Stats(); got.Requests[EkuaibaoLogPath] != 7 || got.Answers != 0 || got.Rows != 0 || got.Faults[HTTPStatus] != 3 || got.Faults[Cut] != 2 {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestRedirect(t *testing.T) {
+	sim, addr := threeRows(t)
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for _, f := range []Fault{{Kind: Redirect, Location: "/moved"}, {Kind: Redirect, Status: 308, Location: "https://elsewhere.example/x"}} {
+		sim.Faults.Queue(f)
+		resp, err := get(t, client, addr)
+		if err != nil || resp.status != cmp.Or(f.Status, 302) || resp.header.Get("Location") != f.Location {
+			t.Errorf("%v: got %v, %v", f, resp, err)
+		}
+	}
+}
+
+func TestDrip(t *testing.T) {
+	sim, addr := threeRows(t)
+	sim.Faults.Queue(Fault{Kind: Drip, Delay: time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, addr, nil)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := make([]byte, 20)
+	if _, err := io.ReadFull(resp.Body, head); err != nil || strings.TrimSpace(string(head)) != "" {
+		t.Errorf("got %q, %v, want spaces", head, err)
+	}
+	cancel()
+	_ = resp.Body.Close()
+	if err := sim.Close(); err != nil { // waits for the handler
+		t.Error(err)
+	}
+	wantEqual(t, "served", sim.Served(), nil)
+}
+
+func TestGzip(t *testing.T) {
+	sim, addr := threeRows(t)
+	plain := answerBody(t, addr)
+	sim.Gzip.Store(true)
+	for name, encoding := range map[string]string{"gzip": "gzip", "identity": ""} {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, addr, nil)
+		req.Header.Set("Accept-Encoding", name)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := resp.Header.Get("Content-Encoding"); got != encoding {
+			t.Errorf("%s: got Content-Encoding %q, want %q", name, got, encoding)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+	if got := answerBody(t, addr); got != plain {
+		t.Errorf("got %q, want %q", got, plain)
+	}
+	if got, want := sim.Stats().Answers, 4; got != want {
+		t.Errorf("got %d complete answers, want %d", got, want)
+	}
+	sim.Faults.Queue(Fault{Kind: Truncate, After: 100})
+	if resp, err := get(t, http.DefaultClient, addr); !errors.Is(err, io.ErrUnexpectedEOF) || resp.body != plain[:100] {
+		t.Errorf("cut: got %q, %v, want 100 bytes and an unexpected EOF", resp.body, err)
 	}
 }
 

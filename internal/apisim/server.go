@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type simulator struct {
 	*truth
 	// Faults says which answers go wrong.
 	Faults Faults
+	// Gzip makes answers that Serve gives compressed, for clients that take gzip. Faults count bytes before compression.
+	Gzip atomic.Bool
 
 	clock func() time.Time
 
@@ -54,7 +57,7 @@ func (s *simulator) serve(l net.Listener, h http.Handler) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	srv := server{cancel: cancel}
 	srv.Server = &http.Server{
-		Handler:           h,
+		Handler:           s.compressing(h),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0),
