@@ -4,6 +4,7 @@ const (
 	splitGo    = "sources/scan/split.go"
 	digestGo   = "sources/scan/digest.go"
 	httpGo     = "sources/httpx/client.go"
+	httpBodyGo = "sources/httpx/body.go"
 	httpTimeGo = "sources/httpx/clock.go"
 	httpErrGo  = "sources/httpx/errors.go"
 	ekbGo      = "sources/ekuaibao/source.go"
@@ -26,11 +27,11 @@ var sourceGuards = []guard{
 	{name: "Split: a tick needs a proof", edits: []edit{{splitGo, "case s.trusts(d):", "case true:"}}},
 	{name: "Split: the cut is the median", edits: []edit{{digestGo, "if len(ticks) > 0 {", "if false {"}}, redundant: "it costs requests only"},
 	{name: "Split: the whole is asked for again", edits: []edit{{splitGo, "if whole.rows != s.capped &&", "if false &&"}}, redundant: "it costs requests only"},
-	{name: "httpx: a web page is no answer", edits: []edit{{httpGo, "if !isHTML(head) {", "if true {"}}},
+	{name: "httpx: a web page is no answer", edits: []edit{{httpBodyGo, "if !isHTML(head) {", "if true {"}}},
 	{name: "httpx: the Date of a gateway is not the provider's", edits: []edit{{httpGo, "if err == nil || trusted(err) {", "if true {"}}},
 	{name: "httpx: a Date far ahead is not believed", edits: []edit{{httpTimeGo, "&& !c.confirms(t, now)", "&& false"}}},
 	{name: "httpx: 429 throttles", edits: []edit{{httpErrGo, "err.Status == http.StatusTooManyRequests ||", ""}}},
-	{name: "httpx: a silent answer ends", edits: []edit{{httpGo, "b.timer.Reset(b.idle)", ""}}},
+	{name: "httpx: a silent answer ends", edits: []edit{{httpBodyGo, "b.timer.Reset(b.idle)", ""}}},
 	{name: "ekuaibao: a row is of the message type asked for", edits: []edit{{ekbRowGo, `got != "" && got != q.stream`, `got != "" && false`}}},
 	{name: "ekuaibao: a row lies in the window", edits: []edit{{ekbRowGo, "if k.CreateTime != nil &&", "if false &&"}}},
 	{name: "ekuaibao: all rows are of one company", edits: []edit{{ekbRowGo, `case corporation == "" || corporation == s.corporation:`, "case true:"}}},

@@ -5,32 +5,16 @@
 package httpx
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/url"
+	"slices"
 	"time"
 
 	"connector/internal/budget"
 	"connector/internal/secret"
-)
-
-// Limits of one request. Headers may take long: an answer of many megabytes
-// is put together before its first byte.
-const (
-	connectTimeout = 10 * time.Second
-	tlsTimeout     = 10 * time.Second
-	headerTimeout  = 60 * time.Second
-	idleTimeout    = 30 * time.Second // longest silence within a body
-
-	maxErrorBody = 4 << 10  // bytes of a body kept in a StatusError
-	peekBytes    = 512      // of an answer, to recognize a web page
-	bufferBytes  = 32 << 10 // read ahead of the decoder
 )
 
 // Options configure a client; every field may be left zero.
@@ -40,25 +24,8 @@ type Options struct {
 	Budget    *budget.Budget    // shared by the accounts of one credential; default one by the account's configuration
 	Logger    *slog.Logger      // names the account; default none
 	Idle      time.Duration     // longest silence within a body; default 30 s
-}
-
-// NewTransport returns a transport with the time limits of this package,
-// proxies from the environment, and idle connections that are reused. dial
-// connects in place of a [net.Dialer]; nil: the network.
-func NewTransport(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Transport {
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext
-	}
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dial,
-		ForceAttemptHTTP2:      true,
-		TLSHandshakeTimeout:    tlsTimeout,
-		ResponseHeaderTimeout:  headerTimeout,
-		IdleConnTimeout:        90 * time.Second,
-		MaxIdleConnsPerHost:    8,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
+	MaxBody   int64             // most bytes of a body, decompressed; default 4 GiB
+	Secrets   []secret.String   // masked wherever they appear, such as the password of a proxy
 }
 
 // Client sends the requests of one credential. It is safe for concurrent use.
@@ -69,6 +36,7 @@ type Client struct {
 	agent   string
 	log     *slog.Logger
 	idle    time.Duration
+	most    int64 // bytes of a body
 	secrets []secret.String
 	redact  redactor
 }
@@ -76,9 +44,10 @@ type Client struct {
 // New returns a client that masks the values of the query parameters named in
 // params, and secrets wherever they appear.
 func New(opts Options, params []string, secrets ...secret.String) *Client {
+	secrets = slices.Concat(secrets, opts.Secrets)
 	c := &Client{
 		http:   &http.Client{Transport: opts.Transport, CheckRedirect: checkRedirect},
-		budget: opts.Budget, agent: "connector/" + opts.Version, log: opts.Logger, idle: opts.Idle,
+		budget: opts.Budget, agent: "connector/" + opts.Version, log: opts.Logger, idle: opts.Idle, most: opts.MaxBody,
 		secrets: secrets, redact: newRedactor(params, secrets),
 	}
 	if c.http.Transport == nil {
@@ -92,6 +61,9 @@ func New(opts Options, params []string, secrets ...secret.String) *Client {
 	}
 	if c.idle <= 0 {
 		c.idle = idleTimeout
+	}
+	if c.most <= 0 {
+		c.most = maxBody
 	}
 	return c
 }
@@ -126,8 +98,9 @@ func (c *Client) Wait(ctx context.Context) error {
 // Do sends req once, uncounted by the budget, and returns an answer of
 // status 2xx that is not a web page. The caller closes its Body.
 //
-// Reading the Body fails when the answer is cut or silent for too long
-// ([ErrIdle]); io.EOF means that it is complete. Other answers are errors:
+// Reading the Body fails when the answer is cut, silent for too long
+// ([ErrIdle]), too slow ([ErrSlow]) or too large ([ErrTooLarge]); io.EOF means
+// that it is complete. Other answers are errors:
 // [*StatusError], [ErrRedirect], [ErrHTML]. When the request's context ends,
 // errors hold that context's.
 func (c *Client) Do(req *http.Request) (*http.Response, error) {
@@ -142,7 +115,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		err = call.failed(err)
 	} else {
-		err = call.open(resp, c.idle)
+		err = call.open(resp, c.idle, c.most)
 		if err == nil || trusted(err) {
 			c.clock.learn(resp.Header)
 		}
@@ -168,83 +141,4 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("%w: more than 5", ErrRedirect)
 	}
 	return nil
-}
-
-// call is one request under way.
-type call struct {
-	req    *http.Request
-	parent context.Context
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	redact redactor
-}
-
-// failed turns an error of the transport or of reading a body into one that
-// names the request, holds no secret, and keeps its cause.
-func (c *call) failed(err error) error {
-	if outer, ok := errors.AsType[*url.Error](err); ok {
-		err = outer.Err
-	}
-	switch {
-	case c.parent.Err() != nil:
-		err = c.parent.Err()
-	case errors.Is(context.Cause(c.ctx), ErrIdle):
-		err = ErrIdle
-	}
-	return &requestError{c.req.Method + " " + c.redact.url(c.req.URL) + ": " + c.redact.text(err.Error()), err}
-}
-
-// open checks an answer and prepares its body for reading; on error it closes it.
-func (c *call) open(resp *http.Response, idle time.Duration) error {
-	b := &body{call: c, rc: resp.Body, idle: idle}
-	b.timer = time.AfterFunc(idle, func() { c.cancel(ErrIdle) })
-	b.timer.Stop()
-	b.buffered = bufio.NewReaderSize(readerFunc(b.read), bufferBytes)
-	resp.Body = b
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		beginning, _ := io.ReadAll(io.LimitReader(b, maxErrorBody)) // the status says enough
-		_ = b.Close()
-		return c.redact.statusError(resp, beginning)
-	}
-	head, err := b.buffered.Peek(peekBytes)
-	if err == nil || errors.Is(err, io.EOF) {
-		if !isHTML(head) {
-			return nil
-		}
-		err = c.failed(fmt.Errorf("%w: %q", ErrHTML, c.redact.snippet(head)))
-	}
-	_ = b.Close()
-	return err
-}
-
-// body is the body of an answer; a silence longer than idle cancels the call.
-type body struct {
-	*call
-	rc       io.ReadCloser
-	buffered *bufio.Reader
-	timer    *time.Timer
-	idle     time.Duration
-}
-
-type readerFunc func(p []byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
-
-func (b *body) Read(p []byte) (int, error) { return b.buffered.Read(p) }
-
-func (b *body) read(p []byte) (int, error) {
-	b.timer.Reset(b.idle)
-	n, err := b.rc.Read(p)
-	b.timer.Stop()
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = b.failed(err)
-	}
-	return n, err
-}
-
-func (b *body) Close() error {
-	b.timer.Stop()
-	err := b.rc.Close()
-	b.cancel(nil)
-	return err
 }

@@ -2,6 +2,7 @@ package httpx
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -21,6 +22,10 @@ var (
 	ErrRedirect = errors.New("redirect refused")
 	// ErrIdle says that an answer stopped in the middle.
 	ErrIdle = errors.New("the answer stalled")
+	// ErrSlow says that an answer trickles.
+	ErrSlow = errors.New("the answer trickles")
+	// ErrTooLarge says that an answer is longer than [Options].MaxBody.
+	ErrTooLarge = errors.New("the answer is too large")
 )
 
 // StatusError is an answer whose status is not 2xx. For 429, and for 503 with
@@ -60,14 +65,16 @@ func (e *requestError) Error() string { return e.text }
 func (e *requestError) Unwrap() error { return e.err }
 
 // Misdirected reports whether err, an error of [Client.Do], suggests that the
-// base URL is wrong: nothing answers there, or something else does.
+// base URL is wrong: nothing answers there, or something else does. A proxy
+// that cannot be reached says nothing of it, nor does an unknown authority.
 func Misdirected(err error) bool {
 	if status, ok := errors.AsType[*StatusError](err); ok {
 		return status.Status == http.StatusNotFound
 	}
 	op, ok := errors.AsType[*net.OpError](err)
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
-	return ok && op.Op == "dial" || certificate || errors.Is(err, ErrRedirect) || errors.Is(err, ErrHTML)
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	return ok && op.Op == "dial" || certificate && !unknown || errors.Is(err, ErrRedirect) || errors.Is(err, ErrHTML)
 }
 
 // statusError classifies an answer whose status is not 2xx.

@@ -99,6 +99,26 @@ func TestAnswers(t *testing.T) {
 			w.Header().Set("Retry-After", "99999999999999")
 			w.WriteHeader(503)
 		}, "", "503", time.Hour, nil},
+		{"429 with a number beyond all", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", strings.Repeat("9", 40))
+			w.WriteHeader(429)
+		}, "", "429", time.Hour, nil},
+		{"429 with a date years ahead", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT")
+			w.WriteHeader(429)
+		}, "", "429", time.Hour, nil},
+		{"429 with a date gone by", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "Mon, 02 Jan 2006 15:04:35 GMT")
+			w.WriteHeader(429)
+		}, "", "429", 0, nil},
+		{"429 with a negative number", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "-5")
+			w.WriteHeader(429)
+		}, "", "429", 0, nil},
+		{"503 with nonsense", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "soon")
+			w.WriteHeader(503)
+		}, "", "503", -1, nil},
 		{"503 alone is a server error", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, "", "503", -1, nil},
 		{"cut by length", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
@@ -127,6 +147,10 @@ func TestAnswers(t *testing.T) {
 			}
 			fmt.Fprint(w, "moved")
 		}, "moved", "", -1, nil},
+		{"redirect to another scheme", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://"+r.Host+"/logs", http.StatusMovedPermanently)
+		}, "", "redirect refused: to https://127.0.0.1:", -1, ErrRedirect},
+		{"redirects without end", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/logs", http.StatusFound) }, "", "redirect refused: more than 5", -1, ErrRedirect},
 		{"connection closed", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "", "EOF", -1, nil},
 	}
 	for _, tt := range tests {
@@ -152,6 +176,26 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("got throttled %v for %v, want %v", ok, after, tt.throttled)
 			}
 		})
+	}
+}
+
+// TestRedirectedPost: a request that carries its credential in the body is not
+// sent again, nor turned into a GET.
+func TestRedirectedPost(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		requests := 0
+		c, base := newTest(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+			requests++
+			http.Redirect(w, r, "/moved", status)
+		})
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base, strings.NewReader("appkey=canary-app-key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Do(req) //nolint:bodyclose // there is none with an error
+		if !errors.Is(err, ErrRedirect) || !strings.Contains(err.Error(), "of a POST request") || requests != 1 {
+			t.Errorf("%d: got %v after %d requests, want ErrRedirect after 1", status, err, requests)
+		}
 	}
 }
 
@@ -299,48 +343,6 @@ func TestClock(t *testing.T) {
 	})
 }
 
-func TestSilence(t *testing.T) {
-	opts := Options{Idle: 5 * time.Second}
-	drip := func(pause time.Duration) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			for range 1000 {
-				if _, err := fmt.Fprint(w, strings.Repeat("y", 100)); err != nil || http.NewResponseController(w).Flush() != nil {
-					return
-				}
-				select {
-				case <-time.After(pause):
-				case <-r.Context().Done():
-					return
-				}
-			}
-		}
-	}
-	synctest.Test(t, func(t *testing.T) {
-		c := inBubble(t, opts, drip(4*time.Second))
-		if got, err := get(t.Context(), c, "http://pipe"); err != nil || len(got) != 100_000 {
-			t.Errorf("slow answer: got %d bytes, %v, want 100000", len(got), err)
-		}
-	})
-	synctest.Test(t, func(t *testing.T) {
-		c := inBubble(t, opts, drip(6*time.Second))
-		began := time.Now()
-		_, err := get(t.Context(), c, "http://pipe")
-		if took := time.Since(began); !errors.Is(err, ErrIdle) || took > 6*time.Second {
-			t.Errorf("stalled answer: got %v after %v, want ErrIdle after 5s", err, took)
-		}
-	})
-	synctest.Test(t, func(t *testing.T) {
-		c := inBubble(t, Options{}, drip(time.Hour))
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		began := time.Now()
-		_, err := get(ctx, c, "http://pipe")
-		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > 10*time.Second {
-			t.Errorf("context: got %v after %v, want its error after 10s", err, took)
-		}
-	})
-}
-
 // TestWhoseClock checks that the clocks of gateways and portals do not count.
 func TestWhoseClock(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -391,23 +393,4 @@ func TestWait(t *testing.T) {
 		}
 		c.http.CloseIdleConnections()
 	})
-}
-
-func TestReuse(t *testing.T) {
-	addrs := map[string]bool{}
-	c, base := newTest(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
-		addrs[r.RemoteAddr] = true
-		if len(r.URL.RawQuery) > 0 {
-			w.WriteHeader(403)
-		}
-		fmt.Fprint(w, "an answer")
-	})
-	for range 3 {
-		if _, err := get(t.Context(), c, base); err == nil {
-			t.Error("got no error for status 403")
-		}
-	}
-	if len(addrs) != 1 {
-		t.Errorf("got %d connections for three refused requests, want 1", len(addrs))
-	}
 }
