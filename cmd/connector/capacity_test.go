@@ -26,7 +26,7 @@ func TestCapacity(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first := openAccounts(cfg)[0]
+		first := openAccounts(cfg, environment{connections: new(connections)})[0]
 		if first.err != nil {
 			t.Fatal(first.err)
 		}

@@ -76,7 +76,7 @@ func check(ctx context.Context, cfg *config.Config, env environment, show func(f
 	findings := make(chan finding)
 	var group sync.WaitGroup
 	group.Go(func() { checkSink(ctx, cfg, env, findings) })
-	for _, a := range openAccounts(cfg) {
+	for _, a := range openAccounts(cfg, env) {
 		group.Go(func() { checkAccount(ctx, a, findings) })
 	}
 	go func() { group.Wait(); close(findings) }()
@@ -153,7 +153,8 @@ type openAccount struct {
 }
 
 // openAccounts opens the sources, which sends nothing yet.
-func openAccounts(cfg *config.Config) []openAccount {
+func openAccounts(cfg *config.Config, env environment) []openAccount {
+	env.log = slog.New(slog.DiscardHandler)
 	budgets, demands := newBudgets(cfg.Accounts), map[string]*demand{}
 	var list []openAccount
 	for _, a := range cfg.Accounts {
@@ -162,7 +163,7 @@ func openAccounts(cfg *config.Config) []openAccount {
 			demands[credential] = new(demand)
 		}
 		open := openAccount{Account: a, every: budgets[credential].Every(), demand: demands[credential]}
-		if open.source, open.err = openSource(a, budgets, slog.New(slog.DiscardHandler)); open.err == nil {
+		if open.source, open.err = openSource(a, budgets, env); open.err == nil {
 			open.demand.add(a, open.source.Streams())
 		}
 		list = append(list, open)

@@ -127,13 +127,13 @@ const drainTime = time.Minute
 // demoPipeline runs the pipeline with a live view until ctx ends.
 func demoPipeline(ctx context.Context, cfg *config.Config, env environment, p *providers) error {
 	began := time.Now()
-	log := slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	at := placeOf(cfg, env, log)
-	sink, err := openSink(ctx, cfg, env, sinkOptions(cfg, log))
+	env.log = slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	at := placeOf(cfg, env, env.log)
+	sink, err := openSink(ctx, cfg, env, sinkOptions(cfg, env.log))
 	if err != nil {
 		return err
 	}
-	opts, err := pipelineOptions(cfg, log)
+	opts, err := pipelineOptions(cfg, env)
 	if err != nil {
 		return errors.Join(err, sink.Close())
 	}

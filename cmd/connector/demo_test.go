@@ -29,7 +29,7 @@ func TestDemoEndsInTrouble(t *testing.T) {
 		p.ekuaibao.Faults.Random(1, 0.2, apisim.Fault{Kind: apisim.HTTPStatus, Status: 503})
 	})
 	var stdout, stderr buffer
-	if err := demoPipeline(ctx, cfg, environment{stdout: &stdout, stderr: &stderr}, p); err != nil {
+	if err := demoPipeline(ctx, cfg, environment{stdout: &stdout, stderr: &stderr, connections: new(connections)}, p); err != nil {
 		t.Errorf("got %v, want nil; stdout:\n%s\nstderr:\n%s", err, stdout.String(), stderr.String())
 	}
 }

@@ -28,6 +28,8 @@ type environment struct {
 
 	log    *slog.Logger // nil until the configuration is known
 	output string       // format that --output asks for, where a verb has it
+
+	connections *connections // of the sources, closed when the verb has ended
 }
 
 // usageError marks a wrong command line.
@@ -35,6 +37,8 @@ type usageError struct{ error }
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, env environment) int {
+	env.connections = new(connections)
+	defer env.connections.close()
 	root := newRoot(env) //nolint:contextcheck // cobra hands ctx to the verb
 	root.SetArgs(args)
 	root.SetOut(env.stdout)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -37,7 +36,7 @@ The variables are listed by "connector config --reference"; "connector check" tr
 				return err
 			}
 			env.log = newLogger(cfg, env.stderr)
-			opts, err := pipelineOptions(cfg, env.log)
+			opts, err := pipelineOptions(cfg, env)
 			if err != nil {
 				return err
 			}
@@ -85,12 +84,12 @@ func servePipeline(ctx context.Context, cfg *config.Config, env environment, opt
 	return errors.Join(err, sink.Close(), endpoints.Close())
 }
 
-// pipelineOptions opens the sources.
-func pipelineOptions(cfg *config.Config, log *slog.Logger) (pipeline.Options, error) {
-	opts := pipeline.Options{Log: log, Start: cfg.Connector.Start.Time}
+// pipelineOptions opens the sources, with the log of env.
+func pipelineOptions(cfg *config.Config, env environment) (pipeline.Options, error) {
+	opts := pipeline.Options{Log: env.log, Start: cfg.Connector.Start.Time}
 	budgets := newBudgets(cfg.Accounts)
 	for _, a := range cfg.Accounts {
-		s, err := openSource(a, budgets, log)
+		s, err := openSource(a, budgets, env)
 		if err != nil {
 			return pipeline.Options{}, err
 		}
@@ -102,14 +101,33 @@ func pipelineOptions(cfg *config.Config, log *slog.Logger) (pipeline.Options, er
 	return opts, nil
 }
 
-func openSource(a config.Account, budgets map[string]*budget.Budget, log *slog.Logger) (sources.Source, error) {
+// openSource opens the source of an account, whose connections are its own.
+func openSource(a config.Account, budgets map[string]*budget.Budget, env environment) (sources.Source, error) {
+	transport, err := httpx.NewAccountTransport(a.Name, a.Common)
+	if err != nil {
+		return nil, fmt.Errorf("account %s: %w", a.Name, err)
+	}
+	env.connections.add(transport)
 	s, err := sourceKinds[a.Kind].open(a.Name, a.Config, httpx.Options{
-		Version: version, Logger: log.With("account", a.Name), Budget: budgets[a.Config.Budget().Credential],
+		Version: version, Transport: transport, Secrets: a.Common.ProxyURL.Secrets(),
+		Logger: env.log.With("account", a.Name), Budget: budgets[a.Config.Budget().Credential],
 	})
 	if err != nil {
 		return nil, fmt.Errorf("account %s: %w", a.Name, err)
 	}
 	return s, nil
+}
+
+// connections are those of the sources.
+type connections struct{ transports []*httpx.Transport }
+
+func (c *connections) add(t *httpx.Transport) { c.transports = append(c.transports, t) }
+
+// close closes what the sources have left open, once nothing reads any more.
+func (c *connections) close() {
+	for _, t := range c.transports {
+		t.CloseIdleConnections()
+	}
 }
 
 // newBudgets returns one budget per credential, as slow as its slowest account

@@ -65,7 +65,7 @@ func (f *spanFlags) load(env *environment, faults []string) (*config.Config, pip
 		return nil, pipeline.Options{}, errors.Join(err, usage(faults))
 	}
 	env.log = newLogger(cfg, env.stderr)
-	opts, err := pipelineOptions(cfg, env.log)
+	opts, err := pipelineOptions(cfg, *env)
 	if err != nil {
 		return nil, opts, errors.Join(err, usage(faults))
 	}
