@@ -26,6 +26,7 @@ type status struct {
 	mu       sync.Mutex
 	deadline time.Time // of the next sign of life; zero when none is due
 	err      error     // of the latest reading
+	failing  time.Time // when the first of the readings that failed in a row did; zero when the latest was in order
 	stopped  bool
 	read     Reading
 	filled   backfilled
@@ -90,13 +91,15 @@ func (s *status) sleep(ctx context.Context, d time.Duration) bool {
 func (s *status) good() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err = nil
+	s.err, s.failing = nil, time.Time{}
 }
 
 func (s *status) bad(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err = err
+	if s.err = err; s.failing.IsZero() {
+		s.failing = time.Now()
+	}
 }
 
 func (s *status) end(err error) {
@@ -111,8 +114,9 @@ func (s *status) end(err error) {
 // StreamStatus is the state of one stream at one moment.
 type StreamStatus struct {
 	Source  schema.Source `json:"source"`
-	Stopped bool          `json:"stopped"`         // after a fatal error, or at the end
-	Error   string        `json:"error,omitempty"` // of the latest reading
+	Stopped bool          `json:"stopped"`               // after a fatal error, or at the end
+	Error   string        `json:"error,omitempty"`       // of the latest reading
+	Failing time.Time     `json:"failingSince,omitzero"` // our time since when each reading stopped with an error
 	Read    Reading       `json:"read"`
 }
 
@@ -121,7 +125,7 @@ func (p *Pipeline) Streams() []StreamStatus {
 	list := make([]StreamStatus, 0, len(p.runners))
 	for _, r := range p.runners {
 		r.status.mu.Lock()
-		s := StreamStatus{Source: r.from, Stopped: r.status.stopped, Read: r.status.read}
+		s := StreamStatus{Source: r.from, Stopped: r.status.stopped, Failing: r.status.failing, Read: r.status.read}
 		if r.status.err != nil {
 			s.Error = r.status.err.Error()
 		}

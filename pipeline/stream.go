@@ -36,6 +36,7 @@ type runner struct {
 	commits *committer
 	shared  *shared
 	retry   *retry
+	failing failures
 	log     *slog.Logger
 	metrics *streamMetrics
 	status  *status
@@ -53,8 +54,7 @@ func (r *runner) run(ctx context.Context) error {
 		case err == nil && r.once:
 			return nil
 		case err == nil:
-			r.retry.reset()
-			r.status.good()
+			r.worked()
 			wait = time.Until(due)
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the end of ctx is how a run ends
@@ -107,8 +107,22 @@ func (r *runner) failed(err error, due time.Time) time.Duration {
 	}
 	r.metrics.errors.Inc()
 	r.status.bad(err)
-	r.log.Warn("reading stopped, trying again", "error", err, "wait", wait.Round(time.Millisecond).String())
+	say := r.log.Debug
+	if r.failing.add() {
+		say = r.log.Warn
+	}
+	say("reading stopped, trying again", "error", err, "failures", r.failing.count, "wait", wait.Round(time.Millisecond).String())
 	return wait
+}
+
+// worked notes that a pass was in order.
+func (r *runner) worked() {
+	r.retry.reset()
+	r.status.good()
+	if r.failing.count > 0 {
+		r.log.Info("reading works again", "failures", r.failing.count)
+	}
+	r.failing = failures{}
 }
 
 // A pass may take longer than a poll interval when there is much to read: what

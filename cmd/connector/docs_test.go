@@ -81,7 +81,7 @@ func TestMonitoringIsDocumented(t *testing.T) {
 		t.Errorf("metrics: got %q, want %q", got, metrics)
 	}
 	now := time.Now()
-	state, err := json.Marshal(pipeline.StreamStatus{Error: "x", Read: pipeline.Reading{Frontier: now, End: now, SilentSince: now}})
+	state, err := json.Marshal(pipeline.StreamStatus{Error: "x", Failing: now, Read: pipeline.Reading{Frontier: now, End: now, SilentSince: now}})
 	if err != nil {
 		t.Fatal(err)
 	}
