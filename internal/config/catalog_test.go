@@ -73,7 +73,7 @@ func TestNamesAndDefaults(t *testing.T) {
 		},
 		"kafka": {
 			"KAFKA_BROKERS": "b:9092", "KAFKA_TOPIC": "delivery.events", "KAFKA_DEADLETTER_TOPIC": "delivery.deadletters",
-			"KAFKA_CHECKPOINT_TOPIC": "delivery.checkpoints", "KAFKA_DELIVERY": "idempotent", "KAFKA_TRANSACTIONAL_ID": "connector", "KAFKA_COMPRESSION": "lz4",
+			"KAFKA_CHECKPOINT_TOPIC": "delivery.checkpoints", "KAFKA_DELIVERY": "idempotent", "KAFKA_TRANSACTIONAL_ID": "", "KAFKA_COMPRESSION": "lz4",
 			"KAFKA_SASL_MECHANISM": "", "KAFKA_SASL_USERNAME": "", "KAFKA_SASL_PASSWORD": "", "KAFKA_TLS": "false", "KAFKA_TLS_CA": "", "KAFKA_TLS_CERT": "",
 			"KAFKA_TLS_KEY": "", "KAFKA_CREATE_TOPICS": "true", "KAFKA_PARTITIONS": "0", "KAFKA_REPLICATION_FACTOR": "0",
 		},
