@@ -1,72 +1,129 @@
 // Package sourcetest checks that a source keeps the contract of package
 // sources, on a provider whose rows are known.
+//
+// A source's test gives [Check] a [Harness]: how to open the source, and what
+// a simulated provider can be made to do. Run it under the race detector, too:
+// the kit calls the source from several goroutines.
 package sourcetest
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime/pprof"
 	"strings"
+	"sync"
 	"time"
 
 	"connector/sources"
 )
 
-// patience is how long a scan may go on after its context has ended.
+// patience is how long a call may go on after its context has ended, and a
+// goroutine after its scan.
 const patience = 2 * time.Second
 
 // maxBehind is how far Now may be behind the provider's clock.
 const maxBehind = 10 * time.Second
 
-// Harness is a source under test and a provider it reads.
+// leastSkew is by how much the clocks of provider and machine must differ.
+const leastSkew = time.Hour
+
+// Harness is a source under test and a provider it reads. Its rows are
+// selected by their creation. All fields but those that may be nil are set.
 type Harness struct {
-	// Open returns a source that remembers nothing of those opened before.
-	Open func() (sources.Source, error)
-	// Clock is the provider's clock; nil skips the check of Now.
+	// Open returns a source that remembers nothing of those opened before, and
+	// logs everything it ever logs to log.
+	Open func(log *slog.Logger) (sources.Source, error)
+	// Clock is the provider's clock. It is at least an hour away from this
+	// machine's, so that a source that goes by the wrong one is found.
 	Clock func() time.Time
 
 	Stream string       // the stream to scan
-	Window sources.Span // its rows do not change while Check runs
+	Window sources.Span // its rows change by Change and Late only
 	IDs    []string     // the record ids of all good rows in Window; several chunks of them prove most
 	Poison int          // how many rows in Window can never become events
+	Large  sources.Span // rows of 8 MiB and more, altogether, behind Window
 
-	Failures []Failure // ways the provider fails
-	Hang     *Failure  // answers never come, or never end
-	Secrets  []string  // appear in no error
+	// Late shows one more good row in Window and returns its id.
+	Late func() string
+	// Change gives a good row of IDs its next version, as the provider would,
+	// and returns its id; "" when it has no more. Where rows never change it
+	// is nil, and all are terminal.
+	Change func() string
+
+	Failures []Failure
+	Hang     func(on bool) // answers never come, or never end
+	Secrets  []string      // appear in nothing that the source gives or logs, but rows
 }
 
 // Failure is a way in which a provider's answers go wrong.
 type Failure struct {
 	Name string
+	Mark Mark          // of the errors that scans end with
 	Set  func(on bool) // makes all answers from now on go wrong, or none
 }
 
+// Mark is how package fault marks an error.
+type Mark string
+
+// The marks an error of Scan or Now may have.
+const (
+	Transient Mark = "" // none: tried again without end
+	Throttled Mark = "throttled"
+	Fatal     Mark = "fatal"
+)
+
 // Check runs every check and returns what is wrong, one error for each
-// breach. It returns early when no source can be opened or ctx has ended.
+// breach; it begins with the name of the rule. It returns early when no source
+// can be opened, or its scan of the window is wrong: later checks compare with
+// that.
 func Check(ctx context.Context, h Harness) []error {
 	c := &checker{Harness: h}
-	src, err := h.Open()
-	if err != nil {
-		return []error{fmt.Errorf("opening the source: %w", err)}
+	c.log = slog.New(slog.NewTextHandler(&sieve{check: c}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	label := fmt.Sprintf("%p", c)
+	pprof.Do(ctx, pprof.Labels(labelKey, label), c.run)
+	c.leaks(label)
+	if c.logged {
+		c.breach("secret", "the log holds a secret")
+	}
+	return c.breaches
+}
+
+// run is Check, but for what is known at the end only.
+func (c *checker) run(ctx context.Context) {
+	src, st, ok := c.begin()
+	if !ok {
+		return
 	}
 	c.streams(src)
-	st, ok := c.stream(src)
-	if !ok {
-		return c.breaches
-	}
 	c.now(ctx, src)
 	good := c.whole(ctx, src, st)
+	if c.owner(src, true); len(c.breaches) > 0 {
+		return
+	}
 	c.again(ctx, src, st, good)
 	c.stopped(ctx, src, st)
 	c.empty(ctx, src, st)
+	c.tick(ctx, src, st, good)
+	c.huge(ctx, src, st, good)
+	c.memory(ctx, src, st)
 	c.failures(ctx, src, st, good)
-	c.cancelled(ctx, src, st)
-	return c.breaches
+	c.cancelled(ctx, src, st, good)
+	good = c.late(ctx, src, st, good)
+	c.changes(ctx, src, st, good)
+	c.now(ctx, src)
+	c.owner(src, true)
 }
 
 type checker struct {
 	Harness
+	log      *slog.Logger
 	breaches []error
+	known    string // the owner of the records
+
+	mu     sync.Mutex
+	logged bool // a secret
 }
 
 // breach notes that the named rule is broken.
@@ -74,128 +131,73 @@ func (c *checker) breach(rule, format string, args ...any) {
 	c.breaches = append(c.breaches, fmt.Errorf(rule+": "+format, args...))
 }
 
+// holds reports whether text holds a secret.
+func (c *checker) holds(text string) bool {
+	for _, s := range c.Secrets {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
+}
+
 // sees checks an error the source gave.
 func (c *checker) sees(err error) {
-	for _, s := range c.Secrets {
-		if err != nil && strings.Contains(err.Error(), s) {
-			c.breach("secret", "an error of %d bytes holds a secret", len(err.Error()))
-		}
+	if err != nil && c.holds(err.Error()) {
+		c.breach("secret", "an error of %d bytes holds a secret", len(err.Error()))
 	}
 }
 
-func (c *checker) stream(src sources.Source) (sources.Stream, bool) {
+// sieve is the writer of a log that looks for secrets and keeps nothing.
+type sieve struct{ check *checker }
+
+func (s *sieve) Write(line []byte) (int, error) {
+	if s.check.holds(string(line)) {
+		s.check.mu.Lock()
+		defer s.check.mu.Unlock()
+		s.check.logged = true
+	}
+	return len(line), nil
+}
+
+// begin opens a source and finds the stream.
+func (c *checker) begin() (sources.Source, sources.Stream, bool) {
+	if err := c.filled(); err != nil {
+		c.breach("harness", "%v", err)
+		return nil, sources.Stream{}, false
+	}
+	src, err := c.Open(c.log)
+	if err != nil {
+		c.breach("open", "%v", err)
+		return nil, sources.Stream{}, false
+	}
 	for _, st := range src.Streams() {
 		if st.Name == c.Stream {
-			return st, true
+			return src, st, true
 		}
 	}
 	c.breach("streams", "no stream %q in %v", c.Stream, src.Streams())
-	return sources.Stream{}, false
+	return nil, sources.Stream{}, false
 }
 
-func (c *checker) streams(src sources.Source) {
-	first, again := src.Streams(), src.Streams()
-	other, err := c.Open()
+// filled tells what the harness lacks.
+func (c *checker) filled() error {
+	switch {
+	case c.Open == nil || c.Clock == nil || c.Late == nil || c.Hang == nil || len(c.Failures) == 0 || len(c.IDs) == 0:
+		return errors.New("set Open, Clock, IDs, Late, Failures and Hang")
+	case c.Window.Empty() || c.Large.Empty() || !c.Large.From.After(c.Window.To):
+		return errors.New("set Window, and Large behind it")
+	case time.Since(c.Clock()).Abs() < leastSkew:
+		return fmt.Errorf("the provider's clock shows the time of this machine: set it %v apart", leastSkew)
+	}
+	return nil
+}
+
+// other opens one more source.
+func (c *checker) other() (sources.Source, bool) {
+	src, err := c.Open(c.log)
 	if err != nil {
-		c.breach("streams", "opening the source again: %v", err)
-		return
+		c.breach("open", "again: %v", err)
 	}
-	if fresh := other.Streams(); fmt.Sprint(first) != fmt.Sprint(again) || fmt.Sprint(first) != fmt.Sprint(fresh) {
-		c.breach("streams", "not always the same: %v, %v, %v", first, again, fresh)
-	}
-	names := map[string]bool{}
-	for _, st := range first {
-		if st.Name == "" || names[st.Name] {
-			c.breach("streams", "name %q is empty or given twice", st.Name)
-		}
-		names[st.Name] = true
-		if st.Tick <= 0 || st.MaxWindow < st.Tick {
-			c.breach("streams", "%s: tick %v and longest window %v make no sense", st.Name, st.Tick, st.MaxWindow)
-		}
-	}
-}
-
-func (c *checker) now(ctx context.Context, src sources.Source) {
-	if c.Clock == nil {
-		return
-	}
-	got, err := src.Now(ctx)
-	want := c.Clock()
-	c.sees(err)
-	switch behind := want.Sub(got); {
-	case err != nil:
-		c.breach("now", "%v", err)
-	case behind < 0 || behind > maxBehind:
-		c.breach("now", "%v when the provider's clock shows %v", got, want)
-	}
-}
-
-// empty scans a window without an instant.
-func (c *checker) empty(ctx context.Context, src sources.Source, st sources.Stream) {
-	window := sources.Span{From: c.Window.From, To: c.Window.From.Add(-st.Tick)}
-	if r := c.scan(ctx, src, st, window); r.err != nil || r.proven != window {
-		c.breach("empty", "scan of %v ends with %v proven and error %v", window, r.proven, r.err)
-	}
-}
-
-// stopped ends scans early.
-func (c *checker) stopped(ctx context.Context, src sources.Source, st sources.Stream) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.breach("stop", "a scan whose consumer stops panics: %v", p)
-		}
-	}()
-	for _, err := range src.Scan(ctx, st, c.Window) {
-		c.sees(err)
-		break
-	}
-}
-
-func (c *checker) failures(ctx context.Context, src sources.Source, st sources.Stream, good result) {
-	for _, f := range c.Failures {
-		f.Set(true)
-		r := c.scan(ctx, src, st, c.Window)
-		f.Set(false)
-		if r.err == nil {
-			c.breach("failure", "%s: the scan ends without error", f.Name)
-		}
-		for id, rec := range good.records {
-			if _, seen := r.records[id]; !seen && !rec.Created.IsZero() && r.proven.Contains(rec.Created) {
-				c.breach("failure", "%s: %v is proven without record %q", f.Name, r.proven, id)
-				break
-			}
-		}
-		if r = c.scan(ctx, src, st, c.Window); r.err != nil || r.proven != c.Window {
-			c.breach("recovery", "after %s: %v is proven, error %v", f.Name, r.proven, r.err)
-		}
-	}
-}
-
-// cancelled ends the context before a scan, and in the middle of one.
-func (c *checker) cancelled(ctx context.Context, src sources.Source, st sources.Stream) {
-	over, cancel := context.WithCancel(ctx)
-	cancel()
-	if r := c.scan(over, src, st, c.Window); !errors.Is(r.err, context.Canceled) {
-		c.breach("cancel", "a scan whose context has ended gives %v", r.err)
-	}
-	if c.Hang == nil {
-		return
-	}
-	c.Hang.Set(true)
-	defer c.Hang.Set(false)
-	hung, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ended := make(chan result, 1)
-	go func() { ended <- read(hung, src, st, c.Window) }()
-	time.Sleep(patience / 20)
-	cancel()
-	select {
-	case r := <-ended:
-		c.sees(r.err)
-		if !errors.Is(r.err, context.Canceled) {
-			c.breach("cancel", "a scan whose context ends in the middle (%s) gives %v", c.Hang.Name, r.err)
-		}
-	case <-time.After(patience):
-		c.breach("cancel", "a scan still runs %v after its context has ended (%s)", patience, c.Hang.Name)
-	}
+	return src, err == nil
 }
