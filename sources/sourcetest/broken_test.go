@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -195,8 +196,11 @@ func brokenScans() []broken {
 			return good
 		})},
 		{"rows kept", "memory", func(f *fake, _ int) {
+			var mu sync.Mutex
 			var kept [][]byte
 			f.rows = func(w sources.Span) []sources.Record {
+				mu.Lock()
+				defer mu.Unlock()
 				rows := f.p.rows(w)
 				for i := range rows {
 					rows[i].Raw = append([]byte(nil), rows[i].Raw...)
@@ -204,7 +208,11 @@ func brokenScans() []broken {
 				}
 				return rows
 			}
-			f.owner = func() string { return fmt.Sprint("company", len(kept[:0])) } // the source holds them
+			f.owner = func() string { // the source holds the rows
+				mu.Lock()
+				defer mu.Unlock()
+				return fmt.Sprint("company", len(kept[:0]))
+			}
 		}},
 		{"context ignored", "cancel", func(f *fake, _ int) {
 			deaf := newFake(&provider{}, f.log)

@@ -68,11 +68,9 @@ func shape(rec sources.Record) error {
 		return errors.New("the id is not the hash of the row")
 	case rec.Size < int64(len(rec.Raw)) || (rec.SHA256 != "") != cut || len(whole) != 2*sha256.Size:
 		return fmt.Errorf("size %d and hash %q do not fit %d bytes of the row", rec.Size, rec.SHA256, len(rec.Raw))
-	case rec.Fault != nil:
-		return nil
-	case rec.Created.IsZero() || cut:
+	case rec.Fault == nil && (rec.Created.IsZero() || cut):
 		return errors.New("a good record has no creation time, or only a part of its row")
-	case !jsontext.Value(rec.Raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)):
+	case rec.Fault == nil && !jsontext.Value(rec.Raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)):
 		return errors.New("the row is not JSON")
 	}
 	return nil
@@ -80,30 +78,12 @@ func shape(rec sources.Record) error {
 
 // event checks what a record became, and that it becomes the same again.
 func (c *checker) event(src sources.Source, st sources.Stream, rec sources.Record, e schema.Event) {
-	var wrong error
-	switch {
-	case e.Record.ID != rec.ID || e.Source.Stream != st.Name || e.Record.Terminal != rec.Terminal:
-		wrong = errors.New("id, stream or terminal are not the record's")
-	case e.Source.System == "" || e.Source.Account == "":
-		wrong = errors.New("system or account are empty")
-	case st.Leaves && e.Channel != st.Channel:
-		wrong = errors.New("channel is not the stream's")
-	case !e.CreatedAt.Equal(rec.Created):
-		wrong = fmt.Errorf("createdAt is %v, not %v", e.CreatedAt, rec.Created)
-	case e.ID != "" || e.Record.Revision != 0 || !e.ObservedAt.IsZero() || e.Record.Left || e.Replay != "":
-		wrong = errors.New("id, revision, observedAt, left or replay are set; they are the pipeline's")
-	}
 	body, err := encode(e)
 	if err == nil {
 		err = schema.Validate(body)
 	}
-	if err = errors.Join(wrong, err); err != nil {
+	if err = errors.Join(fields(st, rec, e), err); err != nil {
 		c.breach("event", "record %q: %v", rec.ID, err)
-	}
-	for name := range e.Section {
-		if name != e.Source.System {
-			c.breach("event", "record %q: the provider's fields are under %q, not under %q, the system", rec.ID, name, e.Source.System)
-		}
 	}
 	if c.holds(string(body)) {
 		c.breach("secret", "the event of record %q holds a secret", rec.ID)
@@ -113,6 +93,28 @@ func (c *checker) event(src sources.Source, st sources.Stream, rec sources.Recor
 	if err = errors.Join(err, errAgain); err != nil || !bytes.Equal(again, body) {
 		c.breach("normalize", "record %q becomes another event the second time, error %v", rec.ID, err)
 	}
+}
+
+// fields compares an event with its record.
+func fields(st sources.Stream, rec sources.Record, e schema.Event) error {
+	switch {
+	case e.Record.ID != rec.ID || e.Source.Stream != st.Name || e.Record.Terminal != rec.Terminal:
+		return errors.New("id, stream or terminal are not the record's")
+	case e.Source.System == "" || e.Source.Account == "":
+		return errors.New("system or account are empty")
+	case st.Leaves && e.Channel != st.Channel:
+		return errors.New("channel is not the stream's")
+	case !e.CreatedAt.Equal(rec.Created):
+		return fmt.Errorf("createdAt is %v, not %v", e.CreatedAt, rec.Created)
+	case e.ID != "" || e.Record.Revision != 0 || !e.ObservedAt.IsZero() || e.Record.Left || e.Replay != "":
+		return errors.New("id, revision, observedAt, left or replay are set; they are the pipeline's")
+	}
+	for name := range e.Section {
+		if name != e.Source.System {
+			return fmt.Errorf("the provider's fields are under %q, not under %q, the system", name, e.Source.System)
+		}
+	}
+	return nil
 }
 
 // encode returns the body of an event as the pipeline publishes it.

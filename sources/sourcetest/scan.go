@@ -146,7 +146,7 @@ func (c *checker) same(rule string, r, was *result, but string) {
 		}
 	}
 	for id, old := range was.records {
-		if rec, found := r.records[id]; id != but && !(found && alike(rec, old)) {
+		if rec, found := r.records[id]; id != but && (!found || !alike(rec, old)) {
 			c.breach(rule, "record %q is missing, or its print, rank, creation or end differ though it did not change", id)
 			return
 		}
