@@ -83,7 +83,7 @@ func TestNewSource(t *testing.T) {
 	connector, events := filepath.Join(bin, "connector"), filepath.Join(t.TempDir(), "events.ndjson")
 	vars := []string{
 		"CONNECTOR_SOURCES=app=pigeon", "CONNECTOR_START=1h", "CONNECTOR_HTTP_ADDR=127.0.0.1:0", "CONNECTOR_DATA_DIR=" + t.TempDir(),
-		"CONNECTOR_SINK=file", "FILE_PATH=" + events, "APP_BASE_URL=" + server.URL, "APP_API_KEY=" + sim.Key, "APP_MIN_INTERVAL=1ms",
+		"CONNECTOR_SINK=file", "FILE_PATH=" + events, "APP_BASE_URL=" + server.URL, "APP_API_KEY=" + sim.Key, "APP_MIN_INTERVAL=1ms", "APP_LAG=0s",
 	}
 	reference := program(t, nil, connector, "config", "--reference")
 	for _, want := range []string{"## Account of kind `pigeon`", "| `<NAME>_API_KEY` | text, kept secret |", "| `<NAME>_MIN_INTERVAL` | a duration"} {

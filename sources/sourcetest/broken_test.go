@@ -195,6 +195,28 @@ func brokenScans() []broken {
 			}
 			return good
 		})},
+		{"row of a long window lost", "huge", scans(func(f *fake, ctx context.Context, w sources.Span, good iter.Seq2[sources.Chunk, error]) iter.Seq2[sources.Chunk, error] {
+			if w.To.Sub(w.From) > 24*time.Hour {
+				return func(yield func(sources.Chunk, error) bool) { yield(sources.Chunk{Proven: w}, nil) }
+			}
+			return good
+		})},
+		{"scan fails", "scan", scans(func(_ *fake, _ context.Context, _ sources.Span, good iter.Seq2[sources.Chunk, error]) iter.Seq2[sources.Chunk, error] {
+			return func(yield func(sources.Chunk, error) bool) {
+				for chunk, err := range good {
+					if !yield(chunk, err) || err != nil {
+						return
+					}
+				}
+				yield(sources.Chunk{}, errors.New("and now this"))
+			}
+		})},
+		{"large rows fail", "memory", scans(func(_ *fake, _ context.Context, w sources.Span, good iter.Seq2[sources.Chunk, error]) iter.Seq2[sources.Chunk, error] {
+			if w.From.Equal(large.From) {
+				return fails(errors.New("too large"))
+			}
+			return good
+		})},
 		{"rows kept", "memory", func(f *fake, _ int) {
 			var mu sync.Mutex
 			var kept [][]byte
@@ -214,6 +236,11 @@ func brokenScans() []broken {
 				return fmt.Sprint("company", len(kept[:0]))
 			}
 		}},
+		{"hides why it ended", "cancel", chunks(func(f *fake, _ sources.Span, _ *sources.Chunk, err *error) {
+			if *err != nil && f.p.hangs.Load() {
+				*err = errors.New("interrupted")
+			}
+		})},
 		{"context ignored", "cancel", func(f *fake, _ int) {
 			deaf := newFake(&provider{}, f.log)
 			f.scan = func(_ context.Context, s sources.Stream, w sources.Span) iter.Seq2[sources.Chunk, error] {

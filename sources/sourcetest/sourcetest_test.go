@@ -1,10 +1,12 @@
 package sourcetest_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -54,24 +56,41 @@ func TestBrokenSources(t *testing.T) {
 	}
 }
 
-// TestHarness leaves out what the kit cannot do without.
+// TestHarness has wrong harnesses for a good source.
 func TestHarness(t *testing.T) {
-	tests := map[string]func(*sourcetest.Harness){
-		"no failures":          func(h *sourcetest.Harness) { h.Failures = nil },
-		"large in the window":  func(h *sourcetest.Harness) { h.Large = h.Window },
-		"large is small":       func(h *sourcetest.Harness) { h.Large.To = h.Large.From },
-		"the machine's clock":  func(h *sourcetest.Harness) { h.Clock = time.Now },
-		"change does nothing":  func(h *sourcetest.Harness) { h.Change = func() string { return "" } },
-		"change is left out":   func(h *sourcetest.Harness) { h.Change = nil },
-		"late row of no avail": func(h *sourcetest.Harness) { h.Late = func() string { return "never" } },
-		"no such stream":       func(h *sourcetest.Harness) { h.Stream = "other" },
+	opened := 0
+	fails := func(nth int) func(*sourcetest.Harness) {
+		return func(h *sourcetest.Harness) {
+			good := h.Open
+			h.Open = func(log *slog.Logger) (sources.Source, error) {
+				if opened++; opened >= nth {
+					return nil, errors.New("no more")
+				}
+				return good(log)
+			}
+		}
 	}
-	want := map[string]string{"change is left out": "terminal", "late row of no avail": "late", "no such stream": "streams"}
-	for name, change := range tests {
+	tests := []struct {
+		name, want string
+		change     func(*sourcetest.Harness)
+	}{
+		{"no failures", "harness", func(h *sourcetest.Harness) { h.Failures = nil }},
+		{"large in the window", "harness", func(h *sourcetest.Harness) { h.Large = h.Window }},
+		{"large is small", "harness", func(h *sourcetest.Harness) { h.Large.To = h.Large.From }},
+		{"the machine's clock", "harness", func(h *sourcetest.Harness) { h.Clock = time.Now }},
+		{"change does nothing", "harness", func(h *sourcetest.Harness) { h.Change = func() string { return "" } }},
+		{"change is left out", "terminal", func(h *sourcetest.Harness) { h.Change = nil }},
+		{"late row of no avail", "late", func(h *sourcetest.Harness) { h.Late = func() string { return "never" } }},
+		{"no such stream", "streams", func(h *sourcetest.Harness) { h.Stream = "other" }},
+		{"no source", "open", fails(1)},
+		{"no second source", "open", fails(2)},
+	}
+	for _, tt := range tests {
+		opened = 0
 		h := harness(func(*fake, int) {})
-		change(&h)
-		if got := rules(sourcetest.Check(t.Context(), h)); got != want[name] && (got != "harness" || want[name] != "") {
-			t.Errorf("%s: got breaches of %q, want %q, or harness", name, got, want[name])
+		tt.change(&h)
+		if got := rules(sourcetest.Check(t.Context(), h)); got != tt.want {
+			t.Errorf("%s: got breaches of %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }
@@ -87,6 +106,7 @@ func brokenAccounts() []broken {
 		{"streams differ", "streams", func(f *fake, opened int) {
 			f.streams = func() []sources.Stream { s := only; s.MaxWindow += time.Duration(opened); return []sources.Stream{s} }
 		}},
+		{"two streams of one name", "streams", func(f *fake, _ int) { f.streams = func() []sources.Stream { return []sources.Stream{only, only} } }},
 		{"stream without longest window", "streams", streams(func(s *sources.Stream) { s.MaxWindow = 0 })},
 		{"stream that leaves without channel", "event streams", streams(func(s *sources.Stream) { s.Leaves = true })},
 		{"secret in the filters", "secret", streams(func(s *sources.Stream) { s.Filters = "key=canary" })},
@@ -103,6 +123,14 @@ func brokenAccounts() []broken {
 		{"now in the future", "now", func(f *fake, _ int) {
 			f.now = func(ctx context.Context) (time.Time, error) { return f.p.clock().Add(time.Millisecond), ctx.Err() }
 		}},
+		{"now fails", "now", func(f *fake, _ int) {
+			f.now = func(ctx context.Context) (time.Time, error) {
+				return time.Time{}, cmp.Or(ctx.Err(), errors.New("no time"))
+			}
+		}},
+		{"now far behind", "now", func(f *fake, _ int) {
+			f.now = func(ctx context.Context) (time.Time, error) { return f.p.clock().Add(-time.Minute), ctx.Err() }
+		}},
 		{"now of the machine", "now", func(f *fake, _ int) {
 			f.now = func(ctx context.Context) (time.Time, error) { return time.Now(), ctx.Err() }
 		}},
@@ -116,6 +144,16 @@ func brokenAccounts() []broken {
 		}},
 		{"now ignores its context", "cancel", func(f *fake, _ int) {
 			f.now = func(context.Context) (time.Time, error) { return f.p.clock(), nil }
+		}},
+		{"now hides why it ended", "cancel", func(f *fake, _ int) {
+			good := f.now
+			f.now = func(ctx context.Context) (time.Time, error) {
+				if f.p.hangs.Load() {
+					<-ctx.Done()
+					return time.Time{}, errors.New("interrupted")
+				}
+				return good(ctx)
+			}
 		}},
 		{"now hangs", "cancel leak", func(f *fake, _ int) {
 			good := f.now
