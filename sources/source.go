@@ -41,13 +41,13 @@ const UnknownRank = math.MinInt64
 
 // Record is one row as the API gave it.
 type Record struct {
-	ID       string    // the provider's id, or "sha256:<hex>" of Raw for a row without one
+	ID       string    // the provider's id, or "sha256:<hex>" of the row for one without; at most 512 bytes
 	Created  time.Time // creation time, which never changes; zero when it cannot be read
 	Print    string    // hash of the change-bearing, non-personal raw fields; each source documents which
 	Rank     int64     // orders the versions of one record; a lower rank is an older version; UnknownRank when it cannot be read
 	Terminal bool      // whether the provider will not change the row again
 	Moves    bool      // whether Created is a time that changes with the row, for want of a better; it is never reported as left
-	Raw      []byte    // the row as JSON; only its beginning when Size is larger
+	Raw      []byte    // the row as JSON, the consumer's to keep; only its beginning when Size is larger
 	Size     int64     // length of the whole row in bytes
 	SHA256   string    // hex, of the whole row; set only when Raw holds just its beginning
 	Fault    error     // why the row can never become an event, marked by fault.Reject; nil for a good row
