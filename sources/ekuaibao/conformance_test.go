@@ -21,9 +21,9 @@ func TestConformance(t *testing.T) {
 	day := noon.Add(-24 * time.Hour)
 	sim := apisim.NewEkuaibao(apisim.EkuaibaoConfig{
 		AppKey: canaryKey, AppSecurity: canarySecurity, Clock: clock,
-		Population: apisim.Population{Seed: 1, Start: day, Every: 3 * time.Second, Limit: 1000, Change: 0.5, PoisonBytes: 400 << 10},
+		Population: apisim.Population{Seed: 1, Start: day, Every: 3 * time.Second, Limit: 700, Change: 0.5, PoisonBytes: 400 << 10},
 	})
-	span := sources.Span{From: day, To: day.Add(45 * time.Minute)}
+	span := sources.Span{From: day, To: day.Add(31 * time.Minute)}
 	rows := []apisim.Row{
 		{ID: "changing", Created: day.Add(time.Minute), Versions: []apisim.RowVersion{{}, {At: noon.Add(-150 * time.Minute)}, {At: noon.Add(-90 * time.Minute), Fields: apisim.Fields{"state": "SUCCESS"}}}},
 		{ID: "late", Created: day.Add(time.Minute), Visible: noon.Add(-210 * time.Minute)},
@@ -40,7 +40,7 @@ func TestConformance(t *testing.T) {
 		Large: sources.Span{From: day.Add(2 * time.Hour), To: day.Add(3 * time.Hour)},
 		IDs:   []string{"changing"},
 	}
-	for _, v := range sim.Current("flow")[:890] {
+	for _, v := range sim.Current("flow")[:600] {
 		h.IDs = append(h.IDs, v.RecordID)
 	}
 	if err := sim.Add(rows...); err != nil {
@@ -66,8 +66,8 @@ func TestConformance(t *testing.T) {
 		return "changing"
 	}
 	h.Failures = []sourcetest.Failure{
-		{Name: "truncate", Set: faults(apisim.Fault{Kind: apisim.Truncate, After: 400_000})},
-		{Name: "cut", Set: faults(apisim.Fault{Kind: apisim.Cut, After: 400_000})},
+		{Name: "truncate", Set: faults(apisim.Fault{Kind: apisim.Truncate, After: 200_000})},
+		{Name: "cut", Set: faults(apisim.Fault{Kind: apisim.Cut, After: 200_000})},
 		{Name: "reset", Set: faults(apisim.Fault{Kind: apisim.Reset})},
 		{Name: "html", Set: faults(apisim.Fault{Kind: apisim.HTMLPage})},
 		{Name: "error", Set: faults(apisim.Fault{Kind: apisim.APIError, Code: "500", Body: "错误"})},

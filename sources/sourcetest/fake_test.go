@@ -30,8 +30,8 @@ var (
 // large rows later on.
 type provider struct {
 	down, hangs, late atomic.Bool
-	version           atomic.Int64    // of row 5
-	outlast           context.Context // what hangs for ever hangs until it ends
+	version           atomic.Int64 // of row 5
+	outlast           context.Context
 }
 
 func (p *provider) clock() time.Time { return begin.Add(3 * time.Hour) }
@@ -133,9 +133,10 @@ func (f *fake) Normalize(s sources.Stream, r sources.Record) (schema.Event, erro
 	return f.normalize(s, r)
 }
 
-// harness is that of sources which spoil has broken; the first opened is number 1.
-func harness(spoil func(f *fake, opened int)) sourcetest.Harness {
-	p := &provider{}
+// harness is that of sources which spoil has broken; the first opened is
+// number 1. What hangs for ever hangs until outlast ends.
+func harness(outlast context.Context, spoil func(f *fake, opened int)) sourcetest.Harness {
+	p := &provider{outlast: outlast}
 	opened := 0
 	h := sourcetest.Harness{
 		Open: func(log *slog.Logger) (sources.Source, error) {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestGoodSource(t *testing.T) {
-	if got := sourcetest.Check(t.Context(), harness(func(*fake, int) {})); got != nil {
+	if got := sourcetest.Check(t.Context(), harness(t.Context(), func(*fake, int) {})); got != nil {
 		t.Errorf("got %v, want no breach", got)
 	}
 }
@@ -45,10 +45,7 @@ func TestBrokenSources(t *testing.T) {
 			if tt.want != "memory" { // of the process, others included
 				t.Parallel()
 			}
-			got := sourcetest.Check(t.Context(), harness(func(f *fake, opened int) {
-				f.p.outlast = t.Context()
-				tt.spoil(f, opened)
-			}))
+			got := sourcetest.Check(t.Context(), harness(t.Context(), tt.spoil))
 			if rules(got) != tt.want {
 				t.Errorf("got breaches of %q, want %q: %v", rules(got), tt.want, got)
 			}
@@ -87,7 +84,7 @@ func TestHarness(t *testing.T) {
 	}
 	for _, tt := range tests {
 		opened = 0
-		h := harness(func(*fake, int) {})
+		h := harness(t.Context(), func(*fake, int) {})
 		tt.change(&h)
 		if got := rules(sourcetest.Check(t.Context(), h)); got != tt.want {
 			t.Errorf("%s: got breaches of %q, want %q", tt.name, got, tt.want)

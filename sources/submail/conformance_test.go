@@ -32,9 +32,9 @@ func conformance(t *testing.T, format Format) sourcetest.Harness {
 	clock := func() time.Time { return noon.Add(time.Since(began)) }
 	sim := apisim.NewSubmail(apisim.SubmailConfig{
 		AppKey: canaryKey, Clock: clock,
-		Population: apisim.Population{Seed: 1, Start: day, Every: time.Second, Change: 0.5, Limit: 1500, PoisonBytes: 400 << 10},
+		Population: apisim.Population{Seed: 1, Start: day, Every: time.Second, Change: 0.5, Limit: 500, PoisonBytes: 400 << 10},
 	})
-	span := sources.Span{From: day, To: day.Add(20 * time.Minute)}
+	span := sources.Span{From: day, To: day.Add(7 * time.Minute)}
 	rows := []apisim.Row{
 		{ID: "changing", Created: day.Add(time.Minute), Versions: []apisim.RowVersion{
 			{Fields: apisim.Fields{"result_status": "request", "sent_date": ""}},
@@ -55,7 +55,7 @@ func conformance(t *testing.T, format Format) sourcetest.Harness {
 		Large: sources.Span{From: day.Add(2 * time.Hour), To: day.Add(3 * time.Hour)},
 		IDs:   []string{"changing"},
 	}
-	for _, v := range sim.Current("sms")[:1190] {
+	for _, v := range sim.Current("sms")[:410] {
 		h.IDs = append(h.IDs, v.RecordID)
 	}
 	if err := sim.Add(rows...); err != nil {
@@ -96,7 +96,7 @@ func conformance(t *testing.T, format Format) sourcetest.Harness {
 	t.Cleanup(tr.CloseIdleConnections)
 	h.Open = func(log *slog.Logger) (sources.Source, error) {
 		cfg := settings(base, base)
-		cfg.Format, cfg.Rows, cfg.MaxRowBytes = format, 300, 300<<10
+		cfg.Format, cfg.Rows, cfg.MaxRowBytes = format, 100, 300<<10
 		return New("otp", cfg, httpx.Options{Transport: tr, Logger: log, Version: "test"})
 	}
 	return h
