@@ -7,6 +7,7 @@
 package sourcetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +20,11 @@ import (
 	"connector/sources"
 )
 
-// patience is how long a call may go on after its context has ended, and a
-// goroutine after its scan.
-const patience = 2 * time.Second
+// defaultPatience is long: other tests may want the processor, too.
+const defaultPatience = 10 * time.Second
+
+// pause is between two looks at what takes time.
+const pause = 20 * time.Millisecond
 
 // maxBehind is how far Now may be behind the provider's clock.
 const maxBehind = 10 * time.Second
@@ -30,7 +33,7 @@ const maxBehind = 10 * time.Second
 const leastSkew = time.Hour
 
 // Harness is a source under test and a provider it reads. Its rows are
-// selected by their creation. All fields but those that may be nil are set.
+// selected by their creation. A field without a default is required, but Change.
 type Harness struct {
 	// Open returns a source that remembers nothing of those opened before, and
 	// logs everything it ever logs to log.
@@ -55,6 +58,10 @@ type Harness struct {
 	Failures []Failure
 	Hang     func(on bool) // answers never come, or never end
 	Secrets  []string      // appear in nothing that the source gives or logs, but rows
+
+	// Patience is how long a call may go on after its context has ended, and a
+	// goroutine after its scan; default 10 s.
+	Patience time.Duration
 }
 
 // Failure is a way in which a provider's answers go wrong.
@@ -80,6 +87,7 @@ const (
 // that.
 func Check(ctx context.Context, h Harness) []error {
 	c := &checker{Harness: h}
+	c.Patience = cmp.Or(h.Patience, defaultPatience)
 	c.log = slog.New(slog.NewTextHandler(&sieve{check: c}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	label := fmt.Sprintf("%p", c)
 	pprof.Do(ctx, pprof.Labels(labelKey, label), c.run)

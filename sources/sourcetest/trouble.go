@@ -107,8 +107,8 @@ func (c *checker) hung(ctx context.Context, src sources.Source, st sources.Strea
 	scan, cancel := context.WithCancel(ctx)
 	var r *result
 	switch {
-	case !ends(cancel, func() { r = read(scan, src, st, c.Window) }):
-		c.breach("cancel", "a scan still runs %v after its context has ended", patience)
+	case !c.ends(cancel, func() { r = read(scan, src, st, c.Window) }):
+		c.breach("cancel", "a scan still runs %v after its context has ended", c.Patience)
 	case !errors.Is(r.err, context.Canceled):
 		c.keeps(r)
 		c.breach("cancel", "a scan whose context ends in the middle gives %v", r.err)
@@ -122,33 +122,33 @@ func (c *checker) hung(ctx context.Context, src sources.Source, st sources.Strea
 	now, cancel := context.WithCancel(ctx)
 	var err error
 	switch {
-	case !ends(cancel, func() { _, err = other.Now(now) }):
-		c.breach("cancel", "Now still runs %v after its context has ended", patience)
+	case !c.ends(cancel, func() { _, err = other.Now(now) }):
+		c.breach("cancel", "Now still runs %v after its context has ended", c.Patience)
 	case err != nil && !errors.Is(err, context.Canceled):
 		c.breach("cancel", "Now whose context ends in the middle gives %v", err)
 	}
 }
 
 // ends reports whether f ends by itself in time after cancel.
-func ends(cancel context.CancelFunc, f func()) bool {
+func (c *checker) ends(cancel context.CancelFunc, f func()) bool {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		f()
 	}()
-	time.Sleep(patience / 100)
+	time.Sleep(pause)
 	cancel()
 	select {
 	case <-ended:
 		return true
-	case <-time.After(patience):
+	case <-time.After(c.Patience):
 		return false
 	}
 }
 
 // leaks checks that the goroutines of the check have ended.
 func (c *checker) leaks(label string) {
-	for deadline := time.Now().Add(patience); ; time.Sleep(patience / 100) {
+	for deadline := time.Now().Add(c.Patience); ; time.Sleep(pause) {
 		stack := running(label)
 		if stack == "" {
 			return

@@ -79,7 +79,8 @@ func (c *checker) huge(ctx context.Context, src sources.Source, st sources.Strea
 
 // memory scans many bytes and checks that most are let go meanwhile.
 func (c *checker) memory(ctx context.Context, src sources.Source, st sources.Stream) {
-	before, most, total := heap(0), uint64(0), int64(0)
+	before, most := heap(0), uint64(0)
+	var total, counted int64 // bytes of rows, and those when the bytes in use were counted
 	for chunk, err := range src.Scan(ctx, st, c.Large) {
 		if err != nil {
 			c.sees(err)
@@ -89,7 +90,9 @@ func (c *checker) memory(ctx context.Context, src sources.Source, st sources.Str
 		for _, rec := range chunk.Records {
 			total += rec.Size
 		}
-		most = max(most, heap(before+largeBytes/2))
+		if total-counted >= largeBytes/8 {
+			most, counted = max(most, heap(before+largeBytes/2)), total
+		}
 	}
 	switch {
 	case total < largeBytes:
