@@ -130,6 +130,15 @@ func brokenScans() []broken {
 				*c, *err = sources.Chunk{Proven: w}, nil
 			}
 		})},
+		{"proves all before it fails", "failure", scans(func(f *fake, _ context.Context, w sources.Span, good iter.Seq2[sources.Chunk, error]) iter.Seq2[sources.Chunk, error] {
+			return func(yield func(sources.Chunk, error) bool) {
+				for chunk, err := range good {
+					if err != nil && f.p.down.Load() && !yield(sources.Chunk{Proven: w}, nil) || !yield(chunk, err) {
+						return
+					}
+				}
+			}
+		})},
 		{"row made of half an answer", "failure", scans(func(f *fake, _ context.Context, w sources.Span, good iter.Seq2[sources.Chunk, error]) iter.Seq2[sources.Chunk, error] {
 			return func(yield func(sources.Chunk, error) bool) {
 				for chunk, err := range good {
@@ -248,6 +257,15 @@ func brokenScans() []broken {
 				deaf.p.late.Store(f.p.late.Load())
 				deaf.p.version.Store(f.p.version.Load())
 				return deaf.scan(f.p.outlast, s, w) //nolint:contextcheck // this is what is wrong with it
+			}
+		}},
+		{"context ignored at the beginning", "cancel", func(f *fake, _ int) {
+			good := f.scan
+			f.scan = func(ctx context.Context, s sources.Stream, w sources.Span) iter.Seq2[sources.Chunk, error] { //nolint:contextcheck // as above
+				if ctx.Err() != nil {
+					ctx = f.p.outlast
+				}
+				return good(ctx, s, w)
 			}
 		}},
 		{"context ignored in the middle", "cancel leak", func(f *fake, _ int) {

@@ -142,6 +142,14 @@ func brokenAccounts() []broken {
 		{"now ignores its context", "cancel", func(f *fake, _ int) {
 			f.now = func(context.Context) (time.Time, error) { return f.p.clock(), nil }
 		}},
+		{"now rejects", "mark", func(f *fake, _ int) {
+			f.now = func(ctx context.Context) (time.Time, error) {
+				if f.p.down.Load() {
+					return time.Time{}, fault.Reject("decode", errors.New("no time"))
+				}
+				return f.p.clock(), ctx.Err()
+			}
+		}},
 		{"now hides why it ended", "cancel", func(f *fake, _ int) {
 			good := f.now
 			f.now = func(ctx context.Context) (time.Time, error) {
