@@ -58,7 +58,7 @@ func (s *simulator) begin(w http.ResponseWriter, r *http.Request, query bool) (*
 		a.data = now.Add(-a.fault.Delay)
 	case Slow:
 		sleep(r.Context().Done(), a.fault.Delay)
-	case NoFault, APIError, Truncate, Cut, Revoke:
+	case NoFault, APIError, Truncate, Cut, Revoke, Endless:
 	}
 	return a, true
 }

@@ -1,4 +1,4 @@
-// Package apisim simulates the two provider APIs, speaking real HTTP: ekuaibao's outboundMessageLogs with its token call, and
+// Package apisim simulates the two provider APIs, speaking real HTTP: ekuaibao's outboundMessageLogs with its token and location calls, and
 // SUBMAIL's log/message with its timestamp service. Tests and the demo read from it; it knows nothing of the product.
 //
 //	sim := apisim.NewSubmail(apisim.SubmailConfig{Population: apisim.Population{Seed: 1, Every: time.Second, Change: 0.5}})
@@ -29,7 +29,10 @@
 //	ekuaibao  TokenLife      lifetime of tokens, 2 h by default; after it 401 with an errorCode
 //	ekuaibao  TokenDelay     a token just issued is refused with 403 for so long
 //	ekuaibao  OneToken       a new token ends the earlier ones; also RevokeTokens()
-//	ekuaibao  InnerCode      token errors come as errorCode in an HTTP 200 answer
+//	ekuaibao  InnerCode      errors come in an HTTP 200 answer
+//	ekuaibao  Errors         shape of errors: Mixed (default), PlainText, ErrorCode, CodeMsg, NullItems
+//	ekuaibao  TextCodes      error codes come as JSON strings
+//	ekuaibao  Location       base URL that the location call gives; by default the one it was sent to. null for unknown companies
 //	both      Gzip           answers are compressed, for clients that take gzip: sim.Gzip.Store(true)
 //	SUBMAIL   MinInterval    a query too soon gets the previous complete answer again, with its foreign echo
 //	SUBMAIL   ClampRows      every rows parameter counts as invalid: 50
@@ -57,6 +60,7 @@
 //	Redirect    Status, Location          302, or another status, to a URL or a path
 //	Stale       Delay                     the data of a while ago
 //	Revoke                                all ekuaibao tokens revoked, this request's too
+//	Endless     Body, After               ekuaibao: a 200 answer of Body, the last After bytes of which never end
 //
 // sim.Freeze() ends the world: nothing new is shown any more, so that a reader catches up with what it was served. sim.End() only
 // ends the arrival of rows; Timelines lists all that answers may then have shown, also to a client that died with them.

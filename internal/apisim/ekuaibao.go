@@ -2,6 +2,7 @@ package apisim
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 
 // Paths of the ekuaibao API.
 const (
+	EkuaibaoLocationPath = "/api/openapi/v2/location"
+
 	EkuaibaoTokenPath = "/api/openapi/v1/auth/getAccessToken" //nolint:gosec // a path, no credential
 	EkuaibaoLogPath   = "/api/openapi/v1/outboundMessageLogs"
 )
@@ -49,8 +52,24 @@ type EkuaibaoSwitches struct {
 	TokenLife    time.Duration // of tokens issued from now on; 0: 2 h
 	TokenDelay   time.Duration // a token just issued is refused with 403 for so long
 	OneToken     bool          // issuing a token makes the earlier ones invalid
-	InnerCode    bool          // token errors come as errorCode in an HTTP 200 answer
+	InnerCode    bool          // errors come in an HTTP 200 answer
+	Errors       ErrorShape    // bodies of the answers with an error
+	TextCodes    bool          // error codes come as JSON strings
+	Location     string        // value of the location call; default where it was sent
 }
+
+// ErrorShape is the body of an answer with an error.
+type ErrorShape int
+
+// The shapes, as the documents and clients of the API show them. With
+// InnerCode, Mixed counts as ErrorCode.
+const (
+	Mixed     ErrorShape = iota // a text for 403, else {errorCode, errorMessage}
+	PlainText                   // a text
+	ErrorCode                   // {errorCode, errorMessage, errorDetails: null, code: null, data: null}
+	CodeMsg                     // {code, msg, data: null, traceId}
+	NullItems                   // {items: null, errorCode, errorMessage}
+)
 
 // EkuaibaoConfig configures an Ekuaibao; every field may be left zero.
 type EkuaibaoConfig struct {
@@ -64,7 +83,7 @@ type EkuaibaoConfig struct {
 	Switches      EkuaibaoSwitches
 }
 
-// Ekuaibao simulates the ekuaibao API: tokens and the log of failed outbound messages. It is an http.Handler.
+// Ekuaibao simulates the ekuaibao API: the location call, tokens, and the log of failed outbound messages. It is an http.Handler.
 type Ekuaibao struct {
 	*simulator
 	// Switches is the standing behaviour.
@@ -79,6 +98,9 @@ type Ekuaibao struct {
 
 // token is the span in which an access token is accepted.
 type token struct{ from, to time.Time }
+
+// endlessPiece is about how many bytes of an endless answer are written at a time.
+const endlessPiece = 32 << 10
 
 // NewEkuaibao returns a simulator that serves nothing yet.
 func NewEkuaibao(c EkuaibaoConfig) *Ekuaibao {
@@ -116,15 +138,57 @@ func (e *Ekuaibao) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json;charset=UTF-8")
 	switch {
 	case a.fault.Kind == APIError:
-		code, _ := strconv.Atoi(a.fault.Code)
-		a.json(http.StatusOK, map[string]any{"errorCode": code, "errorMessage": a.fault.Body})
+		e.fail(a, http.StatusOK, a.fault.Code, a.fault.Body)
+	case r.Method == http.MethodGet && r.URL.Path == EkuaibaoLocationPath:
+		e.locate(a)
 	case r.Method == http.MethodPost && r.URL.Path == EkuaibaoTokenPath:
 		e.issue(a)
 	case r.Method == http.MethodGet && r.URL.Path == EkuaibaoLogPath:
 		e.logs(a)
 	default:
-		a.json(http.StatusNotFound, map[string]any{"errorCode": 404, "errorMessage": "Not Found"})
+		e.fail(a, http.StatusNotFound, "404", "Not Found")
 	}
+}
+
+// fail answers with an error in the shape of the switches.
+func (e *Ekuaibao) fail(a *answer, status int, code, text string) {
+	s := e.Switches.Get()
+	if s.InnerCode {
+		status = http.StatusOK
+	}
+	number, err := strconv.Atoi(code)
+	var shown any = number
+	if s.TextCodes || err != nil {
+		shown = code
+	}
+	shape := s.Errors
+	if shape == Mixed {
+		shape = ErrorCode
+		if status == http.StatusForbidden {
+			shape = PlainText
+		}
+	}
+	switch shape {
+	case CodeMsg:
+		a.json(status, map[string]any{"code": shown, "msg": text, "data": nil, "traceId": "0af7651916cd43dd"})
+	case NullItems:
+		a.json(status, map[string]any{"items": nil, "errorCode": shown, "errorMessage": text})
+	case PlainText:
+		a.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		a.w.WriteHeader(status)
+		_, _ = io.WriteString(a, text)
+	default:
+		a.json(status, map[string]any{"errorCode": shown, "errorMessage": text, "errorDetails": nil, "code": nil, "data": nil})
+	}
+}
+
+// locate answers the location call. It knows one company, and of others that there is no value.
+func (e *Ekuaibao) locate(a *answer) {
+	var value any
+	if a.r.URL.Query().Get("corpId") == e.corporation {
+		value = or(e.Switches.Get().Location, "http://"+a.r.Host+"/")
+	}
+	a.json(http.StatusOK, map[string]any{"value": value})
 }
 
 // json writes a small JSON answer.
@@ -137,11 +201,11 @@ func (a *answer) json(status int, body any) {
 func (e *Ekuaibao) issue(a *answer) {
 	var login struct{ AppKey, AppSecurity string }
 	if err := json.NewDecoder(io.LimitReader(a.r.Body, 1<<16)).Decode(&login); err != nil {
-		a.refuse(Fault{Status: http.StatusBadRequest, Body: "请求参数格式错误"})
+		e.fail(a, http.StatusBadRequest, "400", "请求参数格式错误")
 		return
 	}
 	if login.AppKey != e.appKey || login.AppSecurity != e.appSecurity {
-		a.refuse(Fault{Status: http.StatusForbidden, Body: "密钥无效"})
+		e.fail(a, http.StatusForbidden, "403", "密钥无效")
 		return
 	}
 	access, refresh, expires := e.newToken(a.now)
@@ -180,16 +244,13 @@ func (e *Ekuaibao) admit(a *answer) bool {
 	e.mu.Lock()
 	t, known := e.tokens[a.r.URL.Query().Get("accessToken")]
 	e.mu.Unlock()
-	inner := e.Switches.Get().InnerCode
 	switch {
 	case known && !a.now.Before(t.from) && a.now.Before(t.to):
 		return true
-	case inner:
-		a.json(http.StatusOK, map[string]any{"errorCode": 403, "errorMessage": "未授权"})
 	case known && !a.now.Before(t.to):
-		a.json(http.StatusUnauthorized, map[string]any{"errorCode": 401, "errorMessage": "accessToken已过期"})
+		e.fail(a, http.StatusUnauthorized, "401", "accessToken已过期")
 	default:
-		a.refuse(Fault{Status: http.StatusForbidden, Body: "未授权"})
+		e.fail(a, http.StatusForbidden, "403", "未授权")
 	}
 	return false
 }
@@ -202,11 +263,15 @@ func (e *Ekuaibao) logs(a *answer) {
 	if !e.admit(a) {
 		return
 	}
+	if a.fault.Kind == Endless {
+		a.endless()
+		return
+	}
 	params := a.r.URL.Query()
 	from, err1 := strconv.ParseInt(params.Get("startDate"), 10, 64)
 	to, err2 := strconv.ParseInt(params.Get("endDate"), 10, 64)
 	if err1 != nil || err2 != nil {
-		a.json(http.StatusBadRequest, map[string]any{"errorCode": 400, "errorMessage": "startDate和endDate不能为空且必须为毫秒级时间戳"})
+		e.fail(a, http.StatusBadRequest, "400", "startDate和endDate不能为空且必须为毫秒级时间戳")
 		return
 	}
 	s := e.Switches.Get()
@@ -221,6 +286,16 @@ func (e *Ekuaibao) logs(a *answer) {
 	}
 	_ = out.Flush()
 	a.end("]}", func() {})
+}
+
+// endless writes the fault's body and repeats its end until the client is gone.
+func (a *answer) endless() {
+	whole := []byte(or(a.fault.Body, " "))
+	piece := whole[len(whole)-min(max(a.fault.After, 1), len(whole)):]
+	piece = bytes.Repeat(piece, 1+endlessPiece/len(piece))
+	for _, err := a.pass(whole); err == nil && a.r.Context().Err() == nil; {
+		_, err = a.pass(piece)
+	}
 }
 
 // items returns the rows of q in the order of the switches, none for an unknown messageType.

@@ -24,6 +24,7 @@ const (
 	Redirect   FaultKind = "redirect"    // answer Status (0: 302) with Location
 	Stale      FaultKind = "stale"       // answer with the data of Delay ago, as a lagging replica does
 	Revoke     FaultKind = "revoke"      // ekuaibao: revoke every token issued so far, then answer
+	Endless    FaultKind = "endless"     // ekuaibao: answer a query with Body, whose last After bytes are repeated without end
 )
 
 // Fault is one thing to go wrong with one answer.

@@ -57,7 +57,7 @@ func TestNamesAndDefaults(t *testing.T) {
 		"CONNECTOR_SOURCES": "hq=ekuaibao,otp=submail", "CONNECTOR_SINK": "?", "CONNECTOR_START": "24h", "CONNECTOR_DATA_DIR": "data",
 		"CONNECTOR_REQUIRE_EXACTLY_ONCE": "false", "CONNECTOR_HTTP_ADDR": "127.0.0.1:8080", "CONNECTOR_LOG_LEVEL": "INFO", "CONNECTOR_LOG_FORMAT": "text",
 
-		"HQ_BASE_URL": "https://app.ekuaibao.com", "HQ_APP_KEY": "****", "HQ_APP_SECURITY": "****", "HQ_ACCESS_TOKEN": "",
+		"HQ_BASE_URL": "", "HQ_CORP_ID": "", "HQ_LOCATION_URL": "https://app.ekuaibao.com", "HQ_APP_KEY": "****", "HQ_APP_SECURITY": "****", "HQ_ACCESS_TOKEN": "",
 		"HQ_MESSAGE_TYPES": "message,dataLink,message_center,repayment,flow,InternalMessage", "HQ_POLL_INTERVAL": "30s", "HQ_RATE": "5",
 		"HQ_LAG": "5s", "HQ_LATENESS": "30m", "HQ_GIVE_UP": "72h", "HQ_MAX_ROW_BYTES": "4MiB", "HQ_PROXY_URL": "", "HQ_CA": "",
 

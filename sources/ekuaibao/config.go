@@ -11,13 +11,27 @@ import (
 // Config is the section of one ekuaibao account. Either AppKey and AppSecurity
 // are set, or AccessToken.
 type Config struct {
-	BaseURL      config.URL    `split_words:"true" default:"https://app.ekuaibao.com" desc:"Address of the tenant, such as https://dd2.hosecloud.com."`
+	BaseURL      config.URL    `split_words:"true" desc:"Address of the tenant, such as https://dd2.hosecloud.com. Unset, it is found by the id of the company if that is set, else it is https://app.ekuaibao.com."`
+	CorpID       string        `split_words:"true" desc:"Id of the company, as ekuaibao's desktop client shows it. Unless the address is set, it is asked for by this id. Rows and access tokens of another company are a fatal error."`
+	LocationURL  config.URL    `split_words:"true" default:"https://app.ekuaibao.com" desc:"Server that is asked for the address by the id of the company."`
 	AppKey       secret.String `split_words:"true" desc:"Key to get access tokens with. Required unless an access token is set."`
 	AppSecurity  secret.String `split_words:"true" desc:"The secret that belongs to the key."`
 	AccessToken  secret.String `split_words:"true" desc:"A fixed access token instead of key and secret; reading ends when it expires."`
 	MessageTypes MessageTypes  `split_words:"true" default:"message,dataLink,message_center,repayment,flow,InternalMessage" desc:"Which logs to read; each is a stream."`
 	Rate         float64       `split_words:"true" default:"5" desc:"Most requests per second, more than 0 and at most 1000."`
 	config.Common
+}
+
+// defaultURL is the address of tenants of ekuaibao itself, not of a platform
+// such as DingTalk.
+const defaultURL = "https://app.ekuaibao.com"
+
+// address returns the base URL, "" if it is to be found by the company.
+func (c *Config) address() string {
+	if c.BaseURL == "" && c.CorpID == "" {
+		return defaultURL
+	}
+	return string(c.BaseURL)
 }
 
 // maxEvery is the interval of the lowest rates, whose own is no time.Duration.
@@ -51,7 +65,7 @@ func (c *Config) Validate(v *config.Faults) {
 // Budget implements [config.AccountConfig].
 func (c *Config) Budget() config.Budget {
 	return config.Budget{
-		Credential: config.Credential(string(c.BaseURL), c.AppKey.Reveal(), c.AccessToken.Reveal()),
+		Credential: config.Credential(c.address(), c.AppKey.Reveal(), c.AccessToken.Reveal()),
 		Every:      time.Duration(min(float64(time.Second)/c.Rate, float64(maxEvery))),
 	}
 }

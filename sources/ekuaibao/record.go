@@ -3,9 +3,12 @@ package ekuaibao
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"connector/internal/fault"
 	"connector/sources"
@@ -24,7 +27,7 @@ const maxMillis = 253402300799999
 type keys struct {
 	ID            *jsonrows.Text `json:"id"`
 	MessageType   *jsonrows.Text `json:"messageType"`
-	CorporationID *jsonrows.Text `json:"corporationId"`
+	CorporationID jsontext.Value `json:"corporationId"`
 	CreateTime    *jsonrows.Int  `json:"createTime"`
 	UpdateTime    *jsonrows.Int  `json:"updateTime"`
 	Version       *jsonrows.Int  `json:"version"`
@@ -66,19 +69,23 @@ func (s *Source) decode(row jsonrows.Row) (sources.Record, keys) {
 	return r, k
 }
 
-// check tells whether a row belongs to the answer to q.
+// check tells whether a row belongs to the answer to q. A messageType that
+// the API does not document says nothing.
 func (s *Source) check(q query, k keys) error {
-	if got := k.MessageType.Trimmed(); got != "" && got != q.stream {
-		return fmt.Errorf("%w: asked for messageType %s, got %s", scan.ErrOther, q.stream, s.client.Snippet(got))
+	if got := k.MessageType.Trimmed(); got != q.stream && slices.Contains(allMessageTypes, got) {
+		return fmt.Errorf("%w: asked for messageType %s, got %s", scan.ErrOther, q.stream, got)
 	}
 	if k.CreateTime != nil && !q.near(k.CreateTime) && !q.near(k.UpdateTime) {
 		return fmt.Errorf("%w: asked for %s, got createTime %d", scan.ErrOutside, q.span, *k.CreateTime)
 	}
-	return s.pin(k.CorporationID.Trimmed())
+	return s.pin(k.corporation())
 }
 
-// pin remembers the first corporationId and refuses another.
+// pin refuses a corporationId that is not the configured one, or the first.
 func (s *Source) pin(corporation string) error {
+	if err := s.tenant.belongs("the rows belong", corporation); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -89,7 +96,7 @@ func (s *Source) pin(corporation string) error {
 		return nil
 	}
 	err := fmt.Errorf("the rows belong to corporationId %s, those before to %s", s.client.Snippet(corporation), s.client.Snippet(s.corporation))
-	return fault.Fatal(err, "check "+s.variable("BASE_URL")+" and the account's credential; an account reads one company")
+	return fault.Fatal(err, "check "+s.tenant.setBy()+" and the account's credential; an account reads one company")
 }
 
 // near reports whether ms lies in the requested span, give or take a tick.
@@ -120,6 +127,15 @@ func (k *keys) rank() int64 {
 		}
 	}
 	return 0
+}
+
+// corporation is the corporationId; one that is no text says nothing.
+func (k *keys) corporation() string {
+	var text jsonrows.Text
+	if k.CorporationID.Kind() == jsontext.KindString {
+		_ = text.UnmarshalJSON(k.CorporationID) // a string has no error
+	}
+	return text.Trimmed()
 }
 
 // created is the createTime, or the updateTime of a row without one.

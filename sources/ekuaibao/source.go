@@ -3,10 +3,13 @@
 package ekuaibao
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,6 +18,7 @@ import (
 	"time"
 
 	"connector/internal/budget"
+	"connector/internal/config"
 	"connector/internal/fault"
 	"connector/internal/secret"
 	"connector/schema"
@@ -33,13 +37,21 @@ const (
 	maxWindow = time.Hour
 )
 
+// maxAnswer is the most bytes of an answer, as unpacked, beyond one row of the
+// largest size: one that is longer, or never ends, is read no further and
+// counts as cut. The digest of a scan takes 2^18 rows; of a kilobyte each they
+// come to this, and no answer that was seen is near it (11 MB).
+const maxAnswer = 256 << 20
+
 // Source reads one account. It pins the corporationId of the first row it
 // sees: a row of another company is a fatal error.
 type Source struct {
-	account string
-	cfg     Config
-	client  *httpx.Client
-	tokens  *tokens
+	account   string
+	cfg       Config
+	client    *httpx.Client
+	tenant    *tenant
+	tokens    *tokens
+	maxAnswer int64 // bytes of one answer
 
 	mu          sync.Mutex
 	corporation string                  // "" until seen
@@ -48,15 +60,21 @@ type Source struct {
 
 // New returns the source of an account; cfg is valid. It sends nothing yet.
 func New(account string, cfg Config, opts httpx.Options) (*Source, error) {
-	if _, err := url.Parse(string(cfg.BaseURL)); err != nil {
-		return nil, fmt.Errorf("account %s: base URL is not a URL", account)
+	for _, base := range []config.URL{cfg.BaseURL, cfg.LocationURL} {
+		if _, err := url.Parse(string(base)); err != nil {
+			return nil, fmt.Errorf("account %s: base URL is not a URL", account)
+		}
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	if opts.Budget == nil {
 		opts.Budget = budget.New(cfg.Budget().Every)
 	}
 	client := httpx.New(opts, []string{"accessToken"}, cfg.AppKey, cfg.AppSecurity, cfg.AccessToken)
-	s := &Source{account: account, cfg: cfg, client: client, answered: map[string]*scan.Memory{}}
-	s.tokens = newTokens(client, cfg, s.variable)
+	s := &Source{account: account, cfg: cfg, client: client, maxAnswer: maxAnswer + int64(cfg.MaxRowBytes), answered: map[string]*scan.Memory{}}
+	s.tenant = &tenant{client: client, cfg: cfg, variable: s.variable, log: opts.Logger, lock: newLock()}
+	s.tokens = newTokens(client, cfg, s.variable, s.tenant)
 	return s, nil
 }
 
@@ -164,10 +182,14 @@ func (s *Source) rows(ctx context.Context, q query, take func(jsonrows.Row) erro
 
 // ask sends one request for rows.
 func (s *Source) ask(ctx context.Context, q query, token secret.String, take func(jsonrows.Row) error) error {
+	base, err := s.tenant.baseURL(ctx)
+	if err != nil {
+		return err
+	}
 	if err := s.client.Wait(ctx); err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, q.url(string(s.cfg.BaseURL), token), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, q.url(base, token), nil)
 	if err != nil {
 		return errors.New("building the request: the base URL is not a URL")
 	}
@@ -177,21 +199,30 @@ func (s *Source) ask(ctx context.Context, q query, token secret.String, take fun
 		return s.refused(err)
 	}
 	defer func() { _ = resp.Body.Close() }() // the answer has been read, or is not wanted
+	return s.read(resp.Body, token, take)
+}
 
-	answer := jsonrows.New(resp.Body, "items", int(s.cfg.MaxRowBytes))
+// read hands the rows of an answer to take. Its error shows the beginning of
+// an answer in which no list of rows has begun.
+func (s *Source) read(body io.ReadCloser, token secret.String, take func(jsonrows.Row) error) error {
+	safe := func(text string) string { return s.client.Snippet(text, token) }
+	in := bufio.NewReader(http.MaxBytesReader(nil, body, s.maxAnswer))
+	peeked, _ := in.Peek(maxBeginning) // an error comes again
+	head := string(peeked)
+	answer := jsonrows.New(in, "items", int(s.cfg.MaxRowBytes))
 	for row, err := range answer.Rows() {
 		if err != nil {
-			return err
+			return unread(err, answer.Found(), head, safe)
 		}
 		if err := take(row); err != nil {
 			return err
 		}
 	}
-	if e, ok := apiErrorOf(answer.Members(), func(text string) string { return s.client.Snippet(text, token) }); ok {
-		return e
+	if e, ok := apiErrorOf(answer.Members(), safe); ok {
+		return throttled(e, e.code)
 	}
 	if answer.Found() != jsonrows.Array {
-		return errors.New("the answer has no list of items")
+		return unread(errors.New("the answer has no list of items"), answer.Found(), head, safe)
 	}
 	return nil
 }
@@ -199,8 +230,12 @@ func (s *Source) ask(ctx context.Context, q query, token secret.String, take fun
 // refused makes a refused token an apiError and adds to other errors what the
 // user can check.
 func (s *Source) refused(err error) error {
-	if status, ok := errors.AsType[*httpx.StatusError](err); ok && statusDenies(status) {
-		return &apiError{code: "403", cause: err}
+	if status, ok := errors.AsType[*httpx.StatusError](err); ok && !status.WebPage() {
+		code := codeOf(status)
+		if refuses(code) {
+			return &apiError{code: code, cause: err}
+		}
+		err = throttled(err, code)
 	}
-	return unanswered(err, s.variable("BASE_URL"))
+	return s.tenant.unanswered(err)
 }

@@ -1,19 +1,15 @@
 package ekuaibao
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"slices"
-	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
-	"connector/internal/budget"
 	"connector/internal/fault"
 	"connector/internal/secret"
 	"connector/sources/httpx"
@@ -25,7 +21,8 @@ const (
 	tokenMargin = 5 * time.Minute                       // a token is renewed so long before it expires, or a tenth of its life
 	freshFor    = 10 * time.Second                      // a token just issued may be refused for a moment
 	freshWait   = time.Second
-	maxToken    = 64 << 10 // bytes of an answer with a token
+	shortLife   = 10 * time.Minute // a token that is refused sooner was ended by something
+	maxEnded    = 3                // such tokens in a row are an error
 )
 
 // token is an access token.
@@ -40,20 +37,24 @@ type tokens struct {
 	client   *httpx.Client
 	cfg      Config
 	variable func(suffix string) string
+	tenant   *tenant
 	wait     time.Duration // before a token just issued and refused is tried again
-	lock     chan struct{} // holds one element while current is in use
+	accepted atomic.Bool   // whether any token ever was
+	lock     lock          // guards what follows
 	current  token
+	ended    int // tokens in a row that were refused within shortLife
 }
 
-func newTokens(client *httpx.Client, cfg Config, variable func(string) string) *tokens {
-	return &tokens{client: client, cfg: cfg, variable: variable, wait: freshWait, lock: make(chan struct{}, 1), current: token{value: cfg.AccessToken}}
+func newTokens(client *httpx.Client, cfg Config, variable func(string) string, at *tenant) *tokens {
+	return &tokens{client: client, cfg: cfg, variable: variable, tenant: at, wait: freshWait, lock: newLock(), current: token{value: cfg.AccessToken}}
 }
 
 func (t *tokens) fixed() bool { return !t.cfg.AccessToken.IsZero() }
 
 // use calls ask with a token. A token that is refused right after it was
 // issued is tried once more a moment later; one that is refused for good is
-// replaced once. Then the refusal is fatal.
+// replaced once. Then the refusal is fatal, unless a token was accepted before:
+// another program may have ended the new one.
 func (t *tokens) use(ctx context.Context, ask func(secret.String) error) error {
 	tok, err := t.get(ctx, secret.String{})
 	if err != nil {
@@ -62,6 +63,9 @@ func (t *tokens) use(ctx context.Context, ask func(secret.String) error) error {
 	for waited, replaced := false, false; ; {
 		err := ask(tok.value)
 		if e, ok := errors.AsType[*apiError](err); !ok || !e.denied() {
+			if err == nil {
+				t.accepted.Store(true)
+			}
 			return err
 		}
 		switch fresh := replaced || time.Since(tok.issued) < freshFor; {
@@ -77,6 +81,8 @@ func (t *tokens) use(ctx context.Context, ask func(secret.String) error) error {
 			if tok, err = t.get(ctx, tok.value); err != nil {
 				return err
 			}
+		case t.accepted.Load():
+			return fmt.Errorf("%w; a new access token is not accepted although earlier ones were: check that the application of %s may still read outbound messages, and that no other program uses it", err, t.keys())
 		default:
 			return fault.Fatal(err, "a new access token is not accepted; check that the application of "+t.keys()+" may read outbound messages")
 		}
@@ -90,15 +96,22 @@ func (t *tokens) keys() string {
 // get returns the current token, or a new one when that is due or the given
 // one, which was refused.
 func (t *tokens) get(ctx context.Context, refused secret.String) (token, error) {
-	select {
-	case t.lock <- struct{}{}:
-		defer func() { <-t.lock }()
-	case <-ctx.Done():
-		return token{}, ctx.Err()
+	if err := t.lock.take(ctx); err != nil {
+		return token{}, err
 	}
+	defer t.lock.release()
 	held := t.current.value.Reveal()
-	if t.fixed() || held != "" && held != refused.Reveal() && !t.due() {
+	switch {
+	case t.fixed(), held != "" && held != refused.Reveal() && !t.due():
 		return t.current, nil
+	case held != "" && held == refused.Reveal() && time.Since(t.current.issued) < shortLife:
+		t.ended++
+	default:
+		t.ended = 0
+	}
+	if t.ended == maxEnded {
+		t.ended, t.current = 0, token{}
+		return token{}, fmt.Errorf("%d access tokens in a row were refused within %v of being issued; it seems that another program or account uses %s, and that each new token ends the one before: give each an application of its own", maxEnded, shortLife, t.keys())
 	}
 	tok, err := t.issue(ctx)
 	if err != nil {
@@ -125,63 +138,56 @@ func (t *tokens) issue(ctx context.Context) (token, error) {
 	if err != nil {
 		return token{}, fault.Fatal(errors.New("the key is not UTF-8"), "check "+t.keys())
 	}
-	if err := t.client.Wait(budget.With(ctx, budget.Live)); err != nil { // all streams wait for it, whoever came first
+	base, err := t.tenant.baseURL(ctx)
+	if err != nil {
 		return token{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, string(t.cfg.BaseURL)+tokenPath, bytes.NewReader(body))
-	if err != nil {
-		return token{}, errors.New("building the request: the base URL is not a URL")
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	resp, err := t.client.Do(req)
+	answer, err := call(ctx, t.client, http.MethodPost, base+tokenPath, body)
 	if err != nil {
 		return token{}, t.refused(err)
-	}
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxToken))
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return token{}, err
 	}
 	return t.read(answer)
 }
 
 // refused tells a wrong key from a provider in trouble.
 func (t *tokens) refused(err error) error {
-	if status, ok := errors.AsType[*httpx.StatusError](err); ok && !status.WebPage() && wrongKey(strconv.Itoa(status.Status)) {
-		return fault.Fatal(err, "check "+t.keys())
+	if status, ok := errors.AsType[*httpx.StatusError](err); ok && !status.WebPage() {
+		err = t.blame(err, codeOf(status))
 	}
-	return unanswered(err, t.variable("BASE_URL"))
+	return t.tenant.unanswered(err)
 }
 
-// wrongKey reports whether a status or an inner code blames the request.
-func wrongKey(code string) bool { return slices.Contains([]string{"400", "401", "403", "412"}, code) }
+// blame makes err fatal when the code says that the key is wrong, or that
+// there is none of it at this address: the API documents 403 for both.
+func (t *tokens) blame(err error, code string) error {
+	switch {
+	case refuses(code):
+		return fault.Fatal(err, "check "+t.keys()+", and that "+t.tenant.setBy()+" leads to the company that they belong to")
+	case code == "400" || code == "412":
+		return fmt.Errorf("%w; if this lasts, check %s", err, t.keys())
+	}
+	return throttled(err, code)
+}
 
 // read decodes an answer with a token.
 func (t *tokens) read(answer []byte) (token, error) {
 	var got struct {
+		reply
 		Value *struct {
-			AccessToken *jsonrows.Text `json:"accessToken"`
-			ExpireTime  *jsonrows.Int  `json:"expireTime"`
+			AccessToken   *jsonrows.Text `json:"accessToken"`
+			ExpireTime    *jsonrows.Int  `json:"expireTime"`
+			CorporationID *jsonrows.Text `json:"corporationId"`
 		} `json:"value"`
-		ErrorCode    jsonrows.Text `json:"errorCode"`
-		Code         jsonrows.Text `json:"code"`
-		ErrorMessage jsonrows.Text `json:"errorMessage"`
-		Msg          jsonrows.Text `json:"msg"`
 	}
-	if err := jsonrows.Decode(answer, &got); err != nil {
-		return token{}, fmt.Errorf("reading the answer: %w", err)
+	safe := func(text string) string { return t.client.Snippet(text) }
+	if err := decodeReply(answer, &got, safe); err != nil {
+		return token{}, err
 	}
 	if got.Value == nil || got.Value.AccessToken.Trimmed() == "" {
-		err, found := apiErrorOf(map[string]string{
-			"errorCode": string(got.ErrorCode), "code": string(got.Code),
-			"errorMessage": string(got.ErrorMessage), "msg": string(got.Msg),
-		}, func(text string) string { return t.client.Snippet(text) })
-		switch {
-		case !found:
-			return token{}, errors.New("the answer holds no access token")
-		case wrongKey(err.code):
-			return token{}, fault.Fatal(err, "check "+t.keys())
-		}
+		err := got.lacks("access token", safe)
+		return token{}, t.blame(err, err.code)
+	}
+	if err := t.tenant.belongs("the access token belongs", got.Value.CorporationID.Trimmed()); err != nil {
 		return token{}, err
 	}
 	tok := token{value: secret.New(string(*got.Value.AccessToken)), issued: time.Now()}

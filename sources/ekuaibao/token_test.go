@@ -132,52 +132,6 @@ func TestConcurrentTokens(t *testing.T) {
 	})
 }
 
-// TestTokenTrouble wants trouble of the token call to be transient unless it blames the key.
-func TestTokenTrouble(t *testing.T) {
-	tests := []struct {
-		name      string
-		answer    http.HandlerFunc
-		fatal     bool
-		throttled bool
-	}{
-		{"500", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, false, false},
-		{"429", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, false, true},
-		{"404", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, false, false},
-		{"400", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(400); fmt.Fprint(w, "canary-app-key") }, true, false},
-		{"412", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(412) }, true, false},
-		{"web page", text("<html>"), false, false},
-		{"web page with 400", page(400), false, false},
-		{"web page with 401", page(401), false, false},
-		{"web page with 403", page(403), false, false},
-		{"web page with 412", page(412), false, false},
-		{"not JSON", text("oops"), false, false},
-		{"empty", text("{}"), false, false},
-		{"no token", text(`{"value":{"accessToken":null}}`), false, false},
-		{"inner 500", text(`{"errorCode":500,"errorMessage":"canary-app-key"}`), false, false},
-		{"inner code as a text", text(`{"errorCode":"canary-app-key ` + strings.Repeat("x", 5000) + `"}`), false, false},
-		{"inner 403", text(`{"code":"403","msg":"canary-app-key"}`), true, false},
-	}
-	for _, tt := range tests {
-		srv := httptest.NewServer(tt.answer)
-		s := newSource(t, settings(srv.URL), httpx.Options{})
-		_, proven, err := read(t.Context(), s, flow(s), window)
-		if err == nil || proven == window || fault.IsFatal(err) != tt.fatal || leaks(err.Error()) || len(err.Error()) > 600 || !strings.Contains(err.Error(), "getting an access token") {
-			t.Errorf("%s: got %v, want fatal %v", tt.name, err, tt.fatal)
-		}
-		if _, ok := fault.RetryAfter(err); ok != tt.throttled {
-			t.Errorf("%s: got throttled %v", tt.name, ok)
-		}
-		srv.Close()
-	}
-}
-
-func page(status int) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
-		fmt.Fprint(w, "<!doctypehtml><title>blocked</title>")
-	}
-}
-
 // TestExpireTime wants a token to be used until it is refused when its time to expire makes no sense.
 func TestExpireTime(t *testing.T) {
 	for _, expires := range []int64{0, -1, time.Now().Add(2 * time.Hour).Unix(), time.Now().Add(-time.Second).UnixMilli(), 1<<63 - 1} {

@@ -36,6 +36,8 @@ var (
 	ErrOutside = errors.New("the answer holds a row from outside the requested window")
 	// ErrOther says that a row or answer belongs to another query or account.
 	ErrOther = errors.New("the answer belongs to another query")
+	// ErrLong says that an answer is longer than is read. For [Split] it is one that was cut.
+	ErrLong = errors.New("the answer is too long")
 )
 
 // Run makes a scan of f, which adds records and proves parts of window. The

@@ -1,7 +1,7 @@
 package scan
 
 import (
-	"errors"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"sync"
@@ -12,9 +12,6 @@ import (
 
 // maxDigest is the number of rows after which an answer is read no further.
 const maxDigest = 1 << 18
-
-// errOver says that an answer has more than maxDigest rows.
-var errOver = errors.New("the answer is too long to be compared")
 
 // idSeed seeds the hashes of ids.
 var idSeed = maphash.MakeSeed()
@@ -46,8 +43,7 @@ func newDigest(span sources.Span, tick time.Duration, outside [2]bool, scratch *
 
 func (d *digest) add(r Row) error {
 	if d.rows == maxDigest {
-		d.over = true
-		return errOver
+		return fmt.Errorf("%w: more than %d rows", ErrLong, maxDigest)
 	}
 	d.rows++
 	d.bytes += r.Size

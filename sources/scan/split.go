@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -39,7 +40,8 @@ type AnswerFunc func(ctx context.Context, span sources.Span, take func(Row) erro
 // bytes is found as far as rows are equally long. Rows are yielded as they are read,
 // those of unproven answers too. Memory: 8 bytes a row of the answers that
 // are compared, at most 2 MB each, and 16 of the one being read: a longer
-// answer is not read to its end but counts as cut.
+// answer is not read to its end but counts as cut, as does one of which answer
+// says so by [ErrLong].
 func Split(ctx context.Context, window sources.Span, tick time.Duration, memory *Memory, answer AnswerFunc) iter.Seq2[sources.Chunk, error] {
 	return Run(window, tick, func(c *Chunks) error {
 		s := splitter{Chunks: c, tick: tick, memory: memory, answer: answer}
@@ -71,7 +73,7 @@ func (s *splitter) ask(ctx context.Context, span sources.Span) (*digest, error) 
 		}
 		return d.add(r)
 	})
-	if err != nil && !d.over {
+	if d.over = errors.Is(err, ErrLong); err != nil && !d.over {
 		return nil, err
 	}
 	d.finish()
@@ -83,12 +85,14 @@ func (s *splitter) ask(ctx context.Context, span sources.Span) (*digest, error) 
 // resolve proves the span of an answer, by further ones if need be.
 func (s *splitter) resolve(ctx context.Context, d *digest) error {
 	switch {
-	case d.rows == 0, !d.over && d.below(s.memory.proven()):
+	case !d.over && (d.rows == 0 || d.below(s.memory.proven())):
 		return s.prove(d)
 	case d.span.To.After(d.span.From):
 		return s.split(ctx, d)
 	case s.trusts(d):
 		return s.prove(d)
+	case d.over:
+		return &sources.GapError{Span: d.span, Reason: fmt.Sprintf("the answer for this one instant is too long; %d rows of it were read", d.rows)}
 	}
 	return &sources.GapError{Span: d.span, Reason: fmt.Sprintf("the answer for this one instant holds %d rows, and no answer has shown that it can hold more", d.rows)}
 }
@@ -107,7 +111,7 @@ func (s *splitter) split(ctx context.Context, whole *digest) error {
 	if s.settles(whole, left, right) {
 		return s.prove(whole)
 	}
-	if whole.rows != s.capped && !whole.holds(left, right) {
+	if !whole.over && whole.rows != s.capped && !whole.holds(left, right) {
 		again, err := s.ask(ctx, whole.span)
 		if err != nil {
 			return err
