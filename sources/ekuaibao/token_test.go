@@ -22,6 +22,16 @@ import (
 // inBubble returns a source and its simulator over net.Pipe, for a test in a synctest bubble.
 func inBubble(t *testing.T, cfg apisim.EkuaibaoConfig, change func(*Config)) (*Source, *apisim.Ekuaibao) {
 	t.Helper()
+	sim, c, opts := simInBubble(t, cfg)
+	if change != nil {
+		change(&c)
+	}
+	return newSource(t, c, opts), sim
+}
+
+// simInBubble returns a simulator and what makes a source of it.
+func simInBubble(t *testing.T, cfg apisim.EkuaibaoConfig) (*apisim.Ekuaibao, Config, httpx.Options) {
+	t.Helper()
 	cfg.AppKey, cfg.AppSecurity = canaryKey, canarySecurity
 	cfg.Population = apisim.Population{Seed: 1, Start: time.Now().Add(-time.Hour), Every: 10 * time.Second}
 	sim := apisim.NewEkuaibao(cfg)
@@ -34,15 +44,7 @@ func inBubble(t *testing.T, cfg apisim.EkuaibaoConfig, change func(*Config)) (*S
 			t.Error(err)
 		}
 	})
-	c := settings(base)
-	if change != nil {
-		change(&c)
-	}
-	s, err := New("hq", c, httpx.Options{Transport: tr, Version: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, sim
+	return sim, settings(base), httpx.Options{Transport: tr}
 }
 
 // lastMinutes scans the 5 minutes before now, for an hour at most.
@@ -130,6 +132,75 @@ func TestConcurrentTokens(t *testing.T) {
 			t.Errorf("got %d tokens, want one for each revocation", got)
 		}
 	})
+}
+
+// TestRevokedWithinScan revokes the tokens before the second request of a scan:
+// what was read stays, and the token is replaced once.
+func TestRevokedWithinScan(t *testing.T) {
+	for _, inner := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, sim := inBubble(t, apisim.EkuaibaoConfig{Switches: apisim.EkuaibaoSwitches{InnerCode: inner}}, nil)
+			sim.Faults.Queue(apisim.Fault{}, apisim.Fault{Kind: apisim.Revoke})
+			n, err := lastMinutes(t, s) // a first answer is proven by its parts
+			stats := sim.Stats().Requests
+			if err != nil || n < 50 || stats[tokenPath] != 2 || stats[logPath] != 5 {
+				t.Errorf("inner %v: got %d rows, %v, %v; want those of 3 answers, two refusals (one may pass) and one new token", inner, n, err, stats)
+			}
+		})
+	}
+}
+
+// TestRightsLost: an application that could read and can no longer is an error
+// that is tried again, and ends when it can.
+func TestRightsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, sim := inBubble(t, apisim.EkuaibaoConfig{}, nil)
+		for i, delay := range []time.Duration{0, time.Hour, time.Hour, 0} {
+			sim.Switches.Set(func(s *apisim.EkuaibaoSwitches) { s.TokenDelay = delay })
+			sim.RevokeTokens()
+			n, err := lastMinutes(t, s)
+			switch {
+			case delay == 0 && (err != nil || n < 25):
+				t.Errorf("scan %d: got %d rows, %v", i, n, err)
+			case delay > 0 && (classOf(err) != transient || !strings.Contains(err.Error(), "HQ_APP_KEY and HQ_APP_SECURITY may still read") || leaks(err.Error())):
+				t.Errorf("scan %d: got %v, want a transient error that names the key", i, err)
+			}
+			time.Sleep(30 * time.Minute)
+		}
+	})
+}
+
+// TestTwoPrograms lets two programs with one key, each of whose tokens ends the
+// other's, read in turns: both go on reading, and both say what is wrong.
+func TestTwoPrograms(t *testing.T) {
+	for _, inner := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			sim, cfg, opts := simInBubble(t, apisim.EkuaibaoConfig{Switches: apisim.EkuaibaoSwitches{OneToken: true, InnerCode: inner}})
+			a, b := newSource(t, cfg, opts), newSource(t, cfg, opts)
+			const polls = 24
+			rows, errs := map[*Source]int{}, map[*Source]int{}
+			for range polls {
+				for _, s := range []*Source{a, b} {
+					n, err := lastMinutes(t, s)
+					if rows[s] += n; err != nil {
+						errs[s]++
+						if classOf(err) != transient || !strings.Contains(err.Error(), "another program or account uses HQ_APP_KEY") || leaks(err.Error()) {
+							t.Errorf("got %v, want a transient error that says why", err)
+						}
+					}
+					time.Sleep(15 * time.Second)
+				}
+			}
+			for _, s := range []*Source{a, b} {
+				if rows[s] < polls/2*25 || errs[s] < polls/(3*maxEnded) || errs[s] > polls/maxEnded {
+					t.Errorf("inner %v: got %d rows and %d errors of %d polls", inner, rows[s], errs[s], polls)
+				}
+			}
+			if got := sim.Stats().Requests[tokenPath]; got > 2*polls {
+				t.Errorf("got %d tokens for %d polls, want one each at most", got, 2*polls)
+			}
+		})
+	}
 }
 
 // TestExpireTime wants a token to be used until it is refused when its time to expire makes no sense.
