@@ -3,32 +3,26 @@ package ekuaibao
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"go.uber.org/goleak"
 
 	"connector/internal/apisim"
 	"connector/internal/config"
 	"connector/internal/secret"
-	"connector/schema"
 	"connector/sources"
 	"connector/sources/httpx"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 const (
 	canaryKey      = "canary-app-key"
@@ -110,45 +104,6 @@ func read(ctx context.Context, s *Source, st sources.Stream, w sources.Span) (re
 		records, proven = append(records, chunk.Records...), chunk.Proven
 	}
 	return records, proven, nil
-}
-
-func TestGolden(t *testing.T) {
-	seed, err := os.ReadFile("testdata/seed.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := answers(t, text(string(seed)))
-	records, proven, err := read(t.Context(), s, flow(s), window)
-	if err != nil || len(records) != 1 || proven != window {
-		t.Fatalf("got %d records, proven %v, %v", len(records), proven, err)
-	}
-	e, err := s.Normalize(flow(s), records[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Record.Revision, e.ObservedAt = 1, time.UnixMilli(1505372620000).UTC()
-	m, err := e.Message()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := schema.Validate(m.Body); err != nil {
-		t.Error(err)
-	}
-	got := jsontext.Value(m.Body)
-	if err := got.Indent(); err != nil {
-		t.Fatal(err)
-	}
-	got = append(got, '\n')
-	const golden = "testdata/seed.event.json"
-	if *update {
-		if err := os.WriteFile(golden, got, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("event of the seed's example, %v:\n got %s\nwant %s", err, got, want)
-	}
 }
 
 func TestRequest(t *testing.T) {

@@ -58,6 +58,7 @@ func (s *Source) decode(row jsonrows.Row) (sources.Record, keys) {
 	}
 	created, err := k.created()
 	if err != nil {
+		k.CreateTime = nil // one that is no time lies in no window, nor outside of it
 		return jsonrows.Reject(r, "decode", k.ID.Trimmed(), err), k
 	}
 	r.Created, r.Moves = created, k.CreateTime == nil

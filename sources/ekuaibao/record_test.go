@@ -1,19 +1,13 @@
 package ekuaibao
 
 import (
-	"bytes"
-	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"connector/internal/fault"
 	"connector/schema"
 	"connector/sources"
-	"connector/sources/httpx"
 	"connector/sources/jsonrows"
 )
 
@@ -197,54 +191,6 @@ func TestNormalize(t *testing.T) {
 			t.Errorf("%s: got %v, want a rejection that names the field and not the value", field, err)
 		}
 	}
-}
-
-func FuzzRecord(f *testing.F) {
-	seed, err := os.ReadFile("testdata/seed.json")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for row, err := range jsonrows.New(bytes.NewReader(seed), "items", 1<<20).Rows() {
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(bytes.Clone(row.Raw))
-	}
-	f.Add([]byte(`{"id":9007199254740993,"createTime":"1505372614157","request":"\ud800","active":0,"x":{"a":1,"a":2}}`))
-	f.Add([]byte(`{"id":{},"createTime":1e9}`))
-	s, err := New("hq", settings("http://x"), httpx.Options{Transport: http.NewFileTransport(http.Dir("."))})
-	if err != nil {
-		f.Fatal(err)
-	}
-	q := query{stream: "flow", span: sources.Span{From: time.UnixMilli(0), To: time.UnixMilli(maxMillis)}}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		if !jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
-			return
-		}
-		s.corporation = ""
-		r, err := s.record(q, jsonrows.Row{Raw: raw, Size: int64(len(raw))})
-		if err != nil {
-			return
-		}
-		if r.ID == "" || len(r.ID) > jsonrows.MaxID || r.Print == "" {
-			t.Fatalf("got %+v", r)
-		}
-		e, err := s.Normalize(flow(s), r.Record)
-		if err != nil {
-			if _, ok := fault.Class(err); !ok {
-				t.Fatalf("got an unmarked error: %v", err)
-			}
-			return
-		}
-		e.Record.Revision, e.ObservedAt = 1, time.UnixMilli(1).UTC()
-		m, err := e.Message()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := schema.Validate(m.Body); err != nil {
-			t.Fatalf("%v: %s", err, m.Body)
-		}
-	})
 }
 
 // A row without createTime is dated by a time that changes with it.
