@@ -107,7 +107,7 @@ func (s *Source) Now(ctx context.Context) (time.Time, error) {
 	}
 	at := time.Now()
 	ask := query{stream: s.cfg.MessageTypes[0], span: sources.Span{From: at, To: at}}
-	err := s.rows(ctx, ask, func(jsonrows.Row) error { return nil })
+	err := s.rows(ctx, ask, discard)
 	now, ok := s.client.Clock().Now()
 	_, throttled := fault.RetryAfter(err)
 	switch {
@@ -135,6 +135,9 @@ func (s *Source) Scan(ctx context.Context, st sources.Stream, window sources.Spa
 	}
 	return scan.Split(ctx, window, tick, s.memory(st.Name), answer)
 }
+
+// discard takes rows that are not wanted.
+func discard(jsonrows.Row) error { return nil }
 
 // memory returns what is remembered of a stream's answers.
 func (s *Source) memory(stream string) *scan.Memory {

@@ -398,6 +398,47 @@ func TestSplitLongAnswer(t *testing.T) {
 	}
 }
 
+// TestSplitTooLong has answers that are read up to so many rows, which may be none.
+func TestSplitTooLong(t *testing.T) {
+	for _, most := range []int{30, 5} {
+		requests, long := 0, 0
+		seen := map[string]bool{}
+		answer := func(_ context.Context, s sources.Span, take func(Row) error) error {
+			requests++
+			from, to := ticksOf(s.From), min(ticksOf(s.To), 99)
+			for i := max(0, from); i <= to; i++ {
+				if to-from >= most && (i-from == most || most == 5) {
+					long++
+					return fmt.Errorf("reading: %w", ErrLong)
+				}
+				if err := take(Row{Record: sources.Record{ID: strconv.Itoa(i), Created: at(i), Size: 9}}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		var proven sources.Span
+		for chunk, err := range Split(t.Context(), span(0, 200), tick, new(Memory), answer) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range chunk.Records {
+				seen[r.ID] = true
+			}
+			proven = chunk.Proven
+		}
+		if proven != span(0, 200) || len(seen) != 100 || long == 0 || requests > 8*100/most {
+			t.Errorf("up to %d: got %d rows in %d requests, %d of them too long, proven %v", most, len(seen), requests, long, proven)
+		}
+	}
+	tooLong := func(context.Context, sources.Span, func(Row) error) error { return ErrLong }
+	for _, err := range Split(t.Context(), span(0, 0), tick, new(Memory), tooLong) {
+		if gap, ok := errors.AsType[*sources.GapError](err); !ok || gap.Span != span(0, 0) {
+			t.Errorf("got %v, want a gap", err)
+		}
+	}
+}
+
 func TestSplitErrors(t *testing.T) {
 	fails := errors.New("answer fails")
 	for n := 1; n <= 4; n++ {
