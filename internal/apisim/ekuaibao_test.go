@@ -2,6 +2,7 @@ package apisim
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"reflect"
 	"slices"
@@ -228,4 +229,73 @@ func TestEkuaibaoTokens(t *testing.T) {
 	sim.Faults.Queue(Fault{Kind: Revoke})
 	check("revoked", third, 200, `"errorCode":403`)
 	check("still revoked", third, 200, `"errorCode":403`)
+}
+
+// ask sends a query with the fixed token, or a location call.
+func ask(t *testing.T, addr string) reply {
+	t.Helper()
+	resp, err := get(t, http.DefaultClient, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+func TestEkuaibaoLocation(t *testing.T) {
+	sim, base := newEkuaibao(t, EkuaibaoConfig{})
+	for query, want := range map[string]string{
+		"?corpId=Uq08cj71400000": `{"value":"` + base + `/"}`, "?corpId=x": `{"value":null}`, "": `{"value":null}`,
+	} {
+		if got := ask(t, base+EkuaibaoLocationPath+query); got.status != http.StatusOK || strings.TrimSpace(got.body) != want {
+			t.Errorf("%s: got %d %s, want %s", query, got.status, got.body, want)
+		}
+	}
+	sim.Switches.Set(func(s *EkuaibaoSwitches) { s.Location = "https://b/" })
+	if got := ask(t, base+EkuaibaoLocationPath+"?corpId=Uq08cj71400000").body; !strings.Contains(got, `"https://b/"`) {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestEkuaibaoErrorShapes(t *testing.T) {
+	sim, base := newEkuaibao(t, EkuaibaoConfig{})
+	denied := base + EkuaibaoLogPath + "?accessToken=unknown&startDate=1&endDate=2"
+	for _, tt := range []struct {
+		switches EkuaibaoSwitches
+		status   int
+		want     string // part of the body
+	}{
+		{EkuaibaoSwitches{}, 403, `未授权`},
+		{EkuaibaoSwitches{Errors: PlainText, InnerCode: true}, 200, `未授权`},
+		{EkuaibaoSwitches{Errors: ErrorCode}, 403, `"errorCode":403,"errorDetails":null,"errorMessage":"未授权"`},
+		{EkuaibaoSwitches{InnerCode: true}, 200, `"errorCode":403`},
+		{EkuaibaoSwitches{Errors: CodeMsg, TextCodes: true}, 403, `{"code":"403","data":null,"msg":"未授权","traceId":`},
+		{EkuaibaoSwitches{Errors: NullItems, InnerCode: true}, 200, `"items":null`},
+	} {
+		sim.Switches.Set(func(s *EkuaibaoSwitches) { *s = tt.switches })
+		if got := ask(t, denied); got.status != tt.status || !strings.Contains(got.body, tt.want) {
+			t.Errorf("%+v: got %d %s, want %d %s", tt.switches, got.status, got.body, tt.status, tt.want)
+		}
+	}
+}
+
+// TestEkuaibaoEndless reads some megabytes of an answer and goes away.
+func TestEkuaibaoEndless(t *testing.T) {
+	sim, base := newEkuaibao(t, EkuaibaoConfig{})
+	sim.Faults.Queue(Fault{Kind: Endless, Body: `{"items":[1,`, After: 2})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, ekuaibaoURL(base, "flow", noon, noon), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(io.LimitReader(resp.Body, 3<<20))
+	if err != nil || len(got) != 3<<20 || strings.Trim(string(got), "1,") != `{"items":[` {
+		t.Errorf("got %d bytes, %v", len(got), err)
+	}
+	if n := len(sim.Served()); n != 0 {
+		t.Errorf("got %d rows served", n)
+	}
 }

@@ -28,6 +28,7 @@ const (
 	canaryKey      = "canary-app-key"
 	canarySecurity = "canary-app-security"
 	canaryToken    = "canary:fixed_token"
+	dynamicToken   = "canary:dynamic_token"
 )
 
 func settings(base string) Config {
@@ -67,7 +68,7 @@ func answers(t *testing.T, h http.HandlerFunc) *Source {
 	t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == tokenPath {
-			fmt.Fprint(w, `{"value":{"accessToken":"canary:dynamic_token","expireTime":99999999999999,"corporationId":"c"}}`)
+			fmt.Fprint(w, `{"value":{"accessToken":"`+dynamicToken+`","expireTime":99999999999999,"corporationId":"c"}}`)
 			return
 		}
 		h(w, r)

@@ -117,7 +117,7 @@ func readWith(t *testing.T, path string, status int, body string) error {
 	defer srv.Close()
 	for p, good := range map[string]string{
 		locationPath: `{"value":"` + srv.URL + `/"}`, logPath: `{"items":[]}`,
-		tokenPath: `{"value":{"accessToken":"canary:dynamic_token","expireTime":99999999999999,"corporationId":"c"}}`,
+		tokenPath: `{"value":{"accessToken":"` + dynamicToken + `","expireTime":99999999999999,"corporationId":"c"}}`,
 	} {
 		mux.HandleFunc(p, func(w http.ResponseWriter, _ *http.Request) {
 			if p == path {

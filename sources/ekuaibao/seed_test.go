@@ -244,7 +244,7 @@ func drawRow(t *rapid.T, fields map[string]string) map[string]string {
 			row[name] = "null"
 		case 2:
 			row[name] = rapid.SampledFrom(retyped).Draw(t, "type")
-			text, number := strings.HasPrefix(row[name], `"`), strings.Trim(row[name], "-.5e0123456789") == ""
+			text, number := strings.HasPrefix(row[name], `"`), strings.Trim(row[name], "-.e0123456789") == ""
 			if name == "corporationId" && text || name == "createTime" && number && row[name] != "9007199254740993" {
 				row[name] = fields[name] // another company, or from outside the window: that is no other type
 			}

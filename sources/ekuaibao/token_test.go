@@ -210,7 +210,7 @@ func TestExpireTime(t *testing.T) {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == tokenPath {
 				issued++
-				fmt.Fprintf(w, `{"value":{"accessToken":"canary:dynamic_token","expireTime":%d}}`, expires)
+				fmt.Fprintf(w, `{"value":{"accessToken":%q,"expireTime":%d}}`, dynamicToken, expires)
 				return
 			}
 			fmt.Fprint(w, `{"items":[]}`)
