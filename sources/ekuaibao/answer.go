@@ -106,10 +106,28 @@ func unread(err error, found jsonrows.Found, head string, safe func(string) stri
 	if long, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return fmt.Errorf("%w: more than %d bytes", scan.ErrLong, long.Limit)
 	}
+	err = masked(err, safe)
 	if found == jsonrows.Array || head == "" {
 		return err
 	}
 	return fmt.Errorf("%w; it begins %q", err, safe(head))
+}
+
+// maskedError is an error whose text was made safe to print.
+type maskedError struct {
+	text string
+	err  error
+}
+
+func (e *maskedError) Error() string { return e.text }
+func (e *maskedError) Unwrap() error { return e.err }
+
+// masked makes an error about JSON, which shows names of members, safe to print.
+func masked(err error, safe func(string) string) error {
+	if _, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		return &maskedError{safe(err.Error()), err}
+	}
+	return err
 }
 
 // explained adds to an error of a request what the user can check when it was
@@ -159,7 +177,7 @@ func decodeReply(answer []byte, dst any, safe func(string) string) error {
 		return fmt.Errorf("the answer is no JSON object but %q", safe(string(answer)))
 	}
 	if err := jsonrows.Decode(answer, dst); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
+		return fmt.Errorf("reading the answer: %w", masked(err, safe))
 	}
 	return nil
 }

@@ -79,6 +79,7 @@ var errorShapes = []struct {
 	{"web page, 412", 412, `<html>blocked`, "a web page is no answer of the API", transient, transient, transient},
 	{"empty object", 200, `{}`, "the answer", transient, transient, transient},
 	{"array", 200, `[1]`, "[1]", transient, transient, transient},
+	{"secret as a name", 200, `{"canary-app-key":`, "****", transient, transient, transient},
 	{"cut", 200, `{"errorCode":"40`, "", transient, transient, transient},
 }
 
