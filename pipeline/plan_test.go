@@ -1,8 +1,10 @@
 package pipeline_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -288,6 +290,25 @@ func TestGapsYield(t *testing.T) {
 			t.Errorf("got %v as the end of what was read, want it to advance", end)
 		}
 	})
+}
+
+// TestSilenceIsLogged reads a log with one record: each silence is logged once.
+func TestSilenceIsLogged(t *testing.T) {
+	for hours, want := range map[int]int{20: 0, 28: 1, 48: 1, 72: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {{id: "only", created: at(30 * time.Hour)}}}}
+			opts := options(p, &memory{})
+			opts.Accounts[0].Poll = 10 * time.Minute
+			var log bytes.Buffer
+			opts.Log = slog.New(slog.NewTextHandler(&log, nil))
+			if err := runFor(t, opts, time.Duration(hours)*time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Count(log.String(), "no record for more than a day"); got != want {
+				t.Errorf("in %d hours: got %d lines, want %d", hours, got, want)
+			}
+		})
+	}
 }
 
 // The provider answers without rows for half a day, because a right was

@@ -94,6 +94,7 @@ func (r *runner) show() {
 	r.metrics.givenUp.Set(float64(open))
 	r.metrics.silent.Set(max(0, r.ledger.End().Sub(r.ledger.SilentSince())).Seconds())
 	r.status.show(r.ledger)
+	r.doubt()
 }
 
 // length returns the time that spans take together.

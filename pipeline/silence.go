@@ -51,6 +51,15 @@ func (r *runner) reopen(b *batch, s sources.Span, why string) {
 	b.ledger.Reopen(s)
 }
 
+// doubt logs once that a stream has been silent for long.
+func (r *runner) doubt() {
+	silent := r.ledger.End().Sub(r.ledger.SilentSince()) > silentAfter
+	if silent && !r.doubted {
+		r.log.Info("no record for more than a day: if some must have been, check the account, its rights and its filters, since providers answer for a wrong one as for an empty log", "since", r.ledger.SilentSince())
+	}
+	r.doubted = silent
+}
+
 // own checks that the records are those of the account that the ledger knows.
 func (r *runner) own(b *batch) error {
 	owner := r.account.Source.Owner()

@@ -33,6 +33,7 @@ type runner struct {
 	clock   clock
 	plan    plan
 	present presence
+	doubted bool // whether it was logged that the stream is silent
 	commits *committer
 	shared  *shared
 	retry   *retry
