@@ -1,7 +1,6 @@
 package ekuaibao
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
