@@ -56,6 +56,7 @@ type provider struct {
 	rows     []row
 	size     int
 	order    func(a, b row) int
+	descends bool
 	byOther  bool // whether it selects by the other time
 	total    int
 	shuffles bool // rows of one tick change places
@@ -144,7 +145,11 @@ func newProvider(d dice, ticks int) *provider {
 		size: d("page size", 1, 12), widen: d("widen", 0, 1), byOther: d("by other", 0, 1) == 1,
 		total: d("total", noTotal, trueTotal), shuffles: d("shuffles", 0, 1) == 1, most: 3000,
 	}
-	sign := 1 - 2*pick(d, "descending", 0, 0, 0, 1)
+	p.descends = pick(d, "descending", 0, 0, 0, 1) == 1
+	sign := 1
+	if p.descends {
+		sign = -1
+	}
 	p.order = func(a, b row) int { return sign * cmp.Compare(p.time(a), p.time(b)) }
 	late, delay := pick(d, "late", 0, 10), pick(d, "delay", 0, 1, 5)
 	n, few := d("rows", 0, 150), pick(d, "ticks with rows", 1, 3, 30)
@@ -180,6 +185,9 @@ func TestKeysetNeverLoses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ticks := rapid.IntRange(1, 30).Draw(t, "ticks")
 		p := newProvider(rapidDice(t), ticks)
+		if p.descends {
+			p.size = max(p.size, 10) // a smaller page may ascend by chance
+		}
 		if err := check(p, span(0, ticks)); err != nil && !p.explained(err) {
 			t.Fatal(err)
 		}
