@@ -20,16 +20,18 @@ type Clock struct {
 	provider time.Time
 	at       time.Time // local time of the observation; compared by its monotonic reading
 	noDate   bool
+	told     bool // whether Observe was called
 
 	ahead   time.Time // Date of the latest answer when it was not believed, else zero
 	aheadAt time.Time // local time of that answer
 }
 
-// Observe notes that the provider's time was t, or later, a moment ago.
+// Observe notes that the provider's time was t, or later, a moment ago. It
+// outranks Date from then on.
 func (c *Clock) Observe(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.provider, c.at = t, time.Now()
+	c.provider, c.at, c.told = t, time.Now(), true
 }
 
 // Now returns the provider's time or a moment before it, never one after it:
@@ -57,7 +59,8 @@ func (c *Clock) IgnoreDate() {
 // and was written before the answer arrived. Age, set by caches, makes it
 // older. A Date far ahead of the estimate is believed when the next one
 // agrees: a reader that believed a single wrong one would take the time until
-// then for past, and never look there again.
+// then for past, and never look there again. One far from what Observe was told
+// is never believed.
 func (c *Clock) learn(h http.Header) {
 	t, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
@@ -66,10 +69,11 @@ func (c *Clock) learn(h http.Header) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	switch {
-	case c.noDate:
+	off := t.Sub(c.provider) - now.Sub(c.at)
+	switch known := !c.provider.IsZero(); {
+	case c.noDate, known && c.told && off.Abs() > clockSlack:
 		return
-	case !c.provider.IsZero() && t.Sub(c.provider) > now.Sub(c.at)+clockSlack && !c.confirms(t, now):
+	case known && off > clockSlack && !c.confirms(t, now):
 		c.ahead, c.aheadAt = t, now
 		return
 	}

@@ -36,3 +36,25 @@ func TestClockDoubtsOneDate(t *testing.T) {
 		})
 	}
 }
+
+// TestClockObservedOutranksDate: what a provider says its time is stands
+// against any number of Dates.
+func TestClockObservedOutranksDate(t *testing.T) {
+	for _, ahead := range []time.Duration{-2 * time.Hour, -2 * time.Minute, 2 * time.Minute, 2 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			var c Clock
+			c.Observe(time.Now())
+			for range 5 {
+				time.Sleep(time.Second)
+				c.learn(http.Header{"Date": {time.Now().Add(ahead).UTC().Format(http.TimeFormat)}})
+			}
+			if now, ok := c.Now(); !ok || !now.Equal(time.Now()) {
+				t.Errorf("Dates %v ahead: got %v ahead, %v, want 0", ahead, time.Until(now), ok)
+			}
+			time.Sleep(clockLife)
+			if now, ok := c.Now(); ok {
+				t.Errorf("Dates %v ahead: got %v, want no time after %v without another observation", ahead, now, clockLife)
+			}
+		})
+	}
+}
