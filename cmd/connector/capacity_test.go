@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"testing"
 
 	"connector/internal/config"
@@ -26,7 +27,7 @@ func TestCapacity(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first := openAccounts(cfg, environment{connections: new(connections)})[0]
+		first := openAccounts(cfg, environment{log: slog.New(slog.DiscardHandler), connections: new(connections)})[0]
 		if first.err != nil {
 			t.Fatal(first.err)
 		}

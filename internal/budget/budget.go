@@ -101,6 +101,15 @@ func (b *Budget) Held() time.Duration {
 	return max(0, time.Until(b.held))
 }
 
+// Waiting returns for how long nobody has a turn yet, when somebody waits for
+// one.
+func (b *Budget) Waiting() (d time.Duration, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok = b.next()
+	return max(0, time.Until(b.due())), ok
+}
+
 // Wait returns nil when one request of ctx's class (see [With]) may be sent,
 // or promptly the error of ctx when that ends first; then no turn is used up.
 func (b *Budget) Wait(ctx context.Context) error {

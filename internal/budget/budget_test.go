@@ -229,3 +229,23 @@ func TestLeaveWithTurn(t *testing.T) {
 		a.want(t, "L0 L1 L2 L3 S L4")
 	})
 }
+
+func TestWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAsker(New(time.Minute))
+		a.ask(t.Context(), "a", Live)
+		if d, ok := a.Waiting(); ok {
+			t.Errorf("got %v, want that nobody waits", d)
+		}
+		a.ask(t.Context(), "b", Rest)
+		time.Sleep(time.Second)
+		if d, ok := a.Waiting(); !ok || d != 59*time.Second {
+			t.Errorf("got %v, %v, want 59 s", d, ok)
+		}
+		a.Hold(5 * time.Minute)
+		if d, ok := a.Waiting(); !ok || d != 5*time.Minute {
+			t.Errorf("held: got %v, %v, want 5 min", d, ok)
+		}
+		a.want(t, "a b")
+	})
+}

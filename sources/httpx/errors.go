@@ -74,7 +74,7 @@ func Misdirected(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
-	return ok && op.Op == "dial" || certificate && !unknown || errors.Is(err, ErrRedirect) || errors.Is(err, ErrHTML)
+	return ok && op.Op == "dial" || certificate && !unknown || errors.Is(err, http.ErrSchemeMismatch) || errors.Is(err, ErrRedirect) || errors.Is(err, ErrHTML)
 }
 
 // statusError classifies an answer whose status is not 2xx.

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"connector/internal/budget"
+	"connector/internal/config"
+	"connector/internal/fault"
+	"connector/sources"
+	"connector/sources/httpx"
+)
+
+// openAccount is an account to check.
+type openAccount struct {
+	config.Account
+	source sources.Source
+	err    error // why there is no source
+	budget *budget.Budget
+	demand *demand // of its credential
+	notes  notes
+}
+
+// openAccounts opens the sources, which sends nothing yet.
+func openAccounts(cfg *config.Config, env environment) []openAccount {
+	budgets, demands := newBudgets(cfg.Accounts), map[string]*demand{}
+	var list []openAccount
+	for _, a := range cfg.Accounts {
+		credential := a.Config.Budget().Credential
+		if demands[credential] == nil {
+			demands[credential] = new(demand)
+		}
+		open := openAccount{Account: a, budget: budgets[credential], demand: demands[credential], notes: newNotes(env.stderr)}
+		if open.source, open.err = openSource(a, budgets, env); open.err == nil {
+			open.demand.add(a, open.source.Streams())
+		}
+		list = append(list, open)
+	}
+	return list
+}
+
+// capacity says what the account's budget can carry.
+func (a *openAccount) capacity() string {
+	return a.demand.capacity(a.budget.Every(), a.Config.Budget().Rows)
+}
+
+// call makes one call of the provider. It may take checkTimeout, after every
+// stream of the credential had its turn.
+func (a *openAccount) call(ctx context.Context, subject string, do func(context.Context) error) error {
+	most := checkTimeout + time.Duration(a.demand.streams)*a.budget.Every()
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	defer a.notes.start(ctx, subject, a.budget)()
+	err := do(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %v: %w", most, err)
+	}
+	return err
+}
+
+// checkAccount asks for the provider's time, then reads every stream until one
+// fails for a reason that the others share.
+func checkAccount(ctx context.Context, a openAccount, findings chan<- finding) {
+	if a.err != nil {
+		findings <- finding{Subject: a.Name, Detail: a.err.Error()}
+		return
+	}
+	var now time.Time
+	err := a.call(ctx, a.Name, func(ctx context.Context) (err error) {
+		now, err = a.source.Now(ctx)
+		return err
+	})
+	if err != nil {
+		findings <- finding{Subject: a.Name, Detail: err.Error()}
+		return
+	}
+	findings <- finding{Subject: a.Name, OK: true, Detail: "answers; " + ownClock(time.Since(now)) + a.capacity()}
+	streams := a.source.Streams()
+	for i, s := range streams {
+		f := finding{Subject: a.Name + "/" + s.Name, OK: true}
+		f.Detail, err = checkStream(ctx, a, s, now.Add(-a.Common.Lag))
+		if err != nil {
+			f.OK, f.Detail = false, err.Error()
+		}
+		left := len(streams) - i - 1
+		if shared(err) && left > 0 {
+			f.Detail += fmt.Sprintf(" (%d other stream(s) of %s not tried)", left, a.Name)
+		}
+		if findings <- f; shared(err) {
+			return
+		}
+	}
+}
+
+// shared reports whether the other streams of an account fail like the one
+// that failed with err, which may be nil.
+func shared(err error) bool {
+	_, throttled := fault.RetryAfter(err)
+	return throttled || fault.IsFatal(err) || httpx.Misdirected(err) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// clockTolerance is by how much this machine's clock may differ from a
+// provider's before that is worth a word.
+const clockTolerance = time.Minute
+
+// ownClock says that this machine's clock is ahead of the provider's by a time,
+// or behind it; nothing when that is little.
+func ownClock(ahead time.Duration) string {
+	where := "ahead of"
+	if ahead < 0 {
+		where = "behind"
+	}
+	if ahead.Abs() <= clockTolerance {
+		return ""
+	}
+	return fmt.Sprintf("this machine's clock is %v %s the provider's: rows are read by the provider's, logs and observedAt show this one, set it if it is wrong; ", ahead.Abs().Round(time.Minute), where)
+}
+
+// checkStream reads the newest rows of a stream, up to a time.
+func checkStream(ctx context.Context, a openAccount, s sources.Stream, to time.Time) (detail string, err error) {
+	to = to.Truncate(s.Tick)
+	faulty := map[string]bool{} // by id of the row: an answer may hold it several times
+	err = a.call(ctx, a.Name+"/"+s.Name, func(ctx context.Context) error {
+		for chunk, err := range a.source.Scan(ctx, s, sources.Span{From: to.Add(-checkSpan), To: to}) {
+			if err != nil {
+				return err
+			}
+			for _, r := range chunk.Records {
+				faulty[r.ID] = r.Fault != nil
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return rowsFound(faulty), nil
+}
+
+// rowsFound says what a stream showed.
+func rowsFound(faulty map[string]bool) string {
+	bad := 0
+	for _, is := range faulty {
+		if is {
+			bad++
+		}
+	}
+	switch {
+	case len(faulty) == 0:
+		return "no rows in the latest minute: there were none, or this is not the log you mean (message type, filter, account); the answers look alike"
+	case bad > 0:
+		return fmt.Sprintf("%d row(s) in the latest minute, %d of them unreadable: they become dead letters", len(faulty), bad)
+	default:
+		return fmt.Sprintf("%d row(s) in the latest minute", len(faulty))
+	}
+}
