@@ -14,7 +14,7 @@ func TestBudgetsFollowCredentials(t *testing.T) {
 	cfg, err := config.Load([]string{
 		"CONNECTOR_SOURCES=a=submail,b=submail,c=submail,d=ekuaibao,e=ekuaibao",
 		"A_APP_ID=1", "A_APP_KEY=canary", "A_MIN_INTERVAL=10s", "B_APP_ID=1", "B_APP_KEY=canary", "B_MIN_INTERVAL=30s", "C_APP_ID=2", "C_APP_KEY=canary",
-		"D_APP_KEY=canary", "D_APP_SECURITY=s", "D_RATE=2", "E_ACCESS_TOKEN=canary", "E_RATE=1e-12",
+		"D_APP_KEY=canary", "D_APP_SECURITY=canary", "D_RATE=2", "E_ACCESS_TOKEN=canary", "E_RATE=1e-12",
 	}, configCatalog())
 	if err != nil {
 		t.Fatal(err)

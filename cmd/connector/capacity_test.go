@@ -10,7 +10,7 @@ import (
 // TestCapacity checks what is said of the default budgets, and of shared and
 // exhausted ones.
 func TestCapacity(t *testing.T) {
-	hq, otp := []string{"HQ_APP_KEY=k", "HQ_APP_SECURITY=s"}, []string{"OTP_APP_ID=1", "OTP_APP_KEY=k", "BULK_APP_ID=1", "BULK_APP_KEY=k"}
+	hq, otp := []string{"HQ_APP_KEY=canary", "HQ_APP_SECURITY=canary"}, []string{"OTP_APP_ID=1", "OTP_APP_KEY=canary", "BULK_APP_ID=1", "BULK_APP_KEY=canary"}
 	tests := []struct {
 		name, sources string
 		vars          []string

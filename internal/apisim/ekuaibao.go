@@ -23,10 +23,11 @@ const (
 	EkuaibaoLogPath   = "/api/openapi/v1/outboundMessageLogs"
 )
 
-// Credentials an Ekuaibao accepts where its configuration names none.
+// Credentials an Ekuaibao accepts where its configuration names none. They and the tokens it issues hold the word canary, by
+// which a leak is found.
 const (
-	DefaultEkuaibaoKey      = "demo-app-key"
-	DefaultEkuaibaoSecurity = "demo-app-security"
+	DefaultEkuaibaoKey      = "canary-app-key"
+	DefaultEkuaibaoSecurity = "canary-app-security"
 )
 
 // MessageTypes lists the six values of messageType, each a stream.
@@ -226,10 +227,10 @@ func (e *Ekuaibao) newToken(now time.Time) (access, refresh string, expires time
 	defer e.mu.Unlock()
 	e.issued++
 	r := e.dice("token", uint64(e.issued), 0)
-	access = fmt.Sprintf("%s:%s_%d", randomID(r, 8), randomID(r, 6), e.issued)
+	access = fmt.Sprintf("canary%s:%s_%d", randomID(r, 8), randomID(r, 6), e.issued)
 	expires = now.Add(s.TokenLife).Truncate(time.Millisecond)
 	e.tokens[access] = token{from: now.Add(s.TokenDelay), to: expires}
-	return access, randomID(r, 14), expires
+	return access, "canary" + randomID(r, 14), expires
 }
 
 // RevokeTokens makes every token known so far invalid, the configured one included.

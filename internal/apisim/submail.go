@@ -20,10 +20,10 @@ const (
 	SubmailLogPath       = "/log/message"
 )
 
-// Credentials a Submail accepts where its configuration names none.
+// Credentials a Submail accepts where its configuration names none; the key holds the word canary, by which a leak is found.
 const (
 	DefaultSubmailID  = "10000"
-	DefaultSubmailKey = "0123456789abcdef0123456789abcdef"
+	DefaultSubmailKey = "canary456789abcdef0123456789abcdef"
 )
 
 // SubmailSwitches is the standing behaviour of a Submail.

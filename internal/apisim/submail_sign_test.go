@@ -29,7 +29,7 @@ func TestSubmailSignatureVectors(t *testing.T) {
 			params := map[string]string{"sign_type": kind, "signature": "not signed", "tag": "not signed"}
 			maps.Copy(params, base)
 			maps.Copy(params, tt.extra)
-			if got := sign(kind, "10000", DefaultSubmailKey, params); got != want {
+			if got := sign(kind, "10000", "0123456789abcdef0123456789abcdef", params); got != want {
 				t.Errorf("%s of %v: got %s, want %s", kind, tt.extra, got, want)
 			}
 		}
@@ -149,8 +149,8 @@ func TestSubmailRefusals(t *testing.T) {
 }
 
 func FuzzSubmailRequest(f *testing.F) {
-	f.Add("application/json", `{"appid":"10000","signature":"0123456789abcdef0123456789abcdef","rows":1e9}`)
-	f.Add("application/x-www-form-urlencoded", "appid=10000&signature=0123456789abcdef0123456789abcdef&offset=99999999999&start_date=-9223372036854775808")
+	f.Add("application/json", `{"appid":"10000","signature":"canary456789abcdef0123456789abcdef","rows":1e9}`)
+	f.Add("application/x-www-form-urlencoded", "appid=10000&signature=canary456789abcdef0123456789abcdef&offset=99999999999&start_date=-9223372036854775808")
 	f.Add("multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"appid\"\r\n\r\n10000\r\n--x--\r\n")
 	f.Add("", "\x00")
 	sim := NewSubmail(SubmailConfig{Population: Population{Start: noon, Every: time.Hour}, Clock: func() time.Time { return noon.AddDate(0, 0, 1) }})

@@ -35,8 +35,8 @@ var catalog = config.Catalog{
 // base is the least valid configuration of every section.
 var base = []string{
 	"CONNECTOR_SOURCES=hq=ekuaibao,otp=submail",
-	"HQ_APP_KEY=key-secret", "HQ_APP_SECURITY=security-secret",
-	"OTP_APP_ID=10000", "OTP_APP_KEY=appkey-secret",
+	"HQ_APP_KEY=key-canary", "HQ_APP_SECURITY=security-canary",
+	"OTP_APP_ID=10000", "OTP_APP_KEY=appkey-canary",
 	"KAFKA_BROKERS=b:9092", "FILE_PATH=events.ndjson",
 }
 
@@ -113,7 +113,7 @@ func TestTypedValues(t *testing.T) {
 	if got := cfg.Accounts; len(got) != 2 || got[0].Name != "otp" || got[0].Kind != "submail" || got[1].Name != "hq" || got[1].Kind != "ekuaibao" {
 		t.Fatalf("got accounts %v", got)
 	}
-	if got := cfg.Accounts[0].Config.(*submail.Config); got.AppKey.Reveal() != "appkey-secret" || got.Rows != 1000 {
+	if got := cfg.Accounts[0].Config.(*submail.Config); got.AppKey.Reveal() != "appkey-canary" || got.Rows != 1000 {
 		t.Errorf("got %+v", got)
 	}
 	hq := cfg.Accounts[1].Config.(*ekuaibao.Config)
@@ -147,12 +147,12 @@ func TestSectionRules(t *testing.T) {
 		{"nats", []string{"HQ_APP_SECURITY="}, "HQ_APP_SECURITY", "is required with HQ_APP_KEY"},
 		{"nats", []string{"HQ_APP_KEY="}, "HQ_APP_KEY", "is required with HQ_APP_SECURITY"},
 		{"nats", []string{"HQ_APP_KEY=", "HQ_APP_SECURITY="}, "HQ_APP_KEY", "together with HQ_APP_SECURITY; or set HQ_ACCESS_TOKEN"},
-		{"nats", []string{"HQ_APP_KEY=", "HQ_APP_SECURITY=", "HQ_ACCESS_TOKEN=token-secret"}, "", ""},
-		{"nats", []string{"HQ_ACCESS_TOKEN=token-secret"}, "HQ_ACCESS_TOKEN", "either this, or HQ_APP_KEY"},
-		{"nats", []string{"HQ_APP_KEY=", "HQ_ACCESS_TOKEN=token-secret"}, "HQ_ACCESS_TOKEN", "HQ_APP_KEY and HQ_APP_SECURITY"},
+		{"nats", []string{"HQ_APP_KEY=", "HQ_APP_SECURITY=", "HQ_ACCESS_TOKEN=token-canary"}, "", ""},
+		{"nats", []string{"HQ_ACCESS_TOKEN=token-canary"}, "HQ_ACCESS_TOKEN", "either this, or HQ_APP_KEY"},
+		{"nats", []string{"HQ_APP_KEY=", "HQ_ACCESS_TOKEN=token-canary"}, "HQ_ACCESS_TOKEN", "HQ_APP_KEY and HQ_APP_SECURITY"},
 		{"nats", []string{"HQ_APP_KEY=", "HQ_APP_SECURITY=", "HQ_ACCESS_TOKEN_FILE=" + missing}, "HQ_ACCESS_TOKEN_FILE", "no such file"},
 		{"nats", []string{"HQ_APP_SECURITY=", "HQ_APP_SECURITY_FILE=" + missing}, "HQ_APP_SECURITY_FILE", "no such file"},
-		{"nats", []string{"HQ_BASE_URL=https://u:p-secret@h"}, "HQ_BASE_URL", "user or password"},
+		{"nats", []string{"HQ_BASE_URL=https://u:p-canary@h"}, "HQ_BASE_URL", "user or password"},
 		{"nats", []string{"HQ_MESSAGE_TYPES=flow,flows"}, "HQ_MESSAGE_TYPES", "InternalMessage"},
 		{"nats", []string{"HQ_MESSAGE_TYPES=flow,Flow"}, "HQ_MESSAGE_TYPES", "twice"},
 		{"nats", []string{"HQ_MESSAGE_TYPES=flow,,message"}, "HQ_MESSAGE_TYPES", "empty item"},
@@ -168,11 +168,11 @@ func TestSectionRules(t *testing.T) {
 		{"nats", []string{"HQ_LATENESS=72h"}, "", ""},
 		{"nats", []string{"HQ_MAX_ROW_BYTES=1023"}, "HQ_MAX_ROW_BYTES", "1KiB"},
 		{"nats", []string{"HQ_MAX_ROW_BYTES=1025MiB"}, "HQ_MAX_ROW_BYTES", "1GiB"},
-		{"nats", []string{"HQ_PROXY_URL=http://u:p-secret@proxy:3128"}, "", ""},
-		{"nats", []string{"HQ_PROXY_URL=http://u:p-secret@proxy:x", "OTP_PROXY_URL=none"}, "HQ_PROXY_URL", "none, or a URL such as http://proxy:3128"},
+		{"nats", []string{"HQ_PROXY_URL=http://u:p-canary@proxy:3128"}, "", ""},
+		{"nats", []string{"HQ_PROXY_URL=http://u:p-canary@proxy:x", "OTP_PROXY_URL=none"}, "HQ_PROXY_URL", "none, or a URL such as http://proxy:3128"},
 		{"nats", []string{"HQ_CA=" + missing, "OTP_CA=" + pem}, "HQ_CA OTP_CA", "no such file"},
-		{"nats", []string{"HQ_CA=-----BEGIN -secret", "HQ_PROXY_URL=ftp://p"}, "HQ_PROXY_URL HQ_CA", "use none"},
-		{"nats", []string{"OTP_CA=-----BEGIN -secret"}, "OTP_CA", "no PEM certificate"},
+		{"nats", []string{"HQ_CA=-----BEGIN -canary", "HQ_PROXY_URL=ftp://p"}, "HQ_PROXY_URL HQ_CA", "use none"},
+		{"nats", []string{"OTP_CA=-----BEGIN -canary"}, "OTP_CA", "no PEM certificate"},
 
 		{"nats", []string{"OTP_APP_ID="}, "OTP_APP_ID", "is required"},
 		{"nats", []string{"OTP_APP_KEY="}, "OTP_APP_KEY", "is required"},
@@ -195,29 +195,29 @@ func TestSectionRules(t *testing.T) {
 		{"nats", []string{"NATS_URL=localhost:4222"}, "NATS_URL", "embedded, or"},
 		{"nats", []string{"NATS_URL=embedded,nats://a:1"}, "NATS_URL", "embedded, or"},
 		{"nats", []string{"NATS_URL=nats://"}, "NATS_URL", "nats://host"},
-		{"nats", []string{"NATS_URL=nats://u:p-secret@a:1"}, "NATS_URL", "variables of their own"},
+		{"nats", []string{"NATS_URL=nats://u:p-canary@a:1"}, "NATS_URL", "variables of their own"},
 		{"nats", []string{"NATS_STREAM=a.b"}, "NATS_STREAM", "letters"},
 		{"nats", []string{"NATS_SUBJECT_PREFIX=a.*"}, "NATS_SUBJECT_PREFIX", "dots"},
 		{"nats", []string{"NATS_SUBJECT_PREFIX=a..b"}, "NATS_SUBJECT_PREFIX", "dots"},
 		{"nats", []string{"NATS_SUBJECT_PREFIX=prod.delivery"}, "", ""},
 		{"nats", []string{server, "NATS_USER=u"}, "NATS_PASSWORD", "required with NATS_USER"},
-		{"nats", []string{server, "NATS_PASSWORD=p-secret"}, "NATS_USER", "required with NATS_PASSWORD"},
-		{"nats", []string{server, "NATS_USER=u", "NATS_PASSWORD=p-secret"}, "", ""},
+		{"nats", []string{server, "NATS_PASSWORD=p-canary"}, "NATS_USER", "required with NATS_PASSWORD"},
+		{"nats", []string{server, "NATS_USER=u", "NATS_PASSWORD=p-canary"}, "", ""},
 		{"nats", []string{server, "NATS_CERT=" + pem}, "NATS_KEY", "required with NATS_CERT"},
 		{"nats", []string{server, "NATS_KEY=" + pem}, "NATS_CERT", "required with NATS_KEY"},
 		{"nats", []string{server, "NATS_CERT=" + pem, "NATS_KEY=" + pem, "NATS_CA=" + pem}, "", ""},
 		{"nats", []string{server, "NATS_CREDS=" + missing}, "NATS_CREDS", "no such file"},
 		{"nats", []string{server, seed[:len(seed)-1]}, "NATS_NKEY", "not a whole seed"},
 		{"nats", []string{server, "NATS_NKEY_FILE=" + missing}, "NATS_NKEY_FILE", "no such file"},
-		{"nats", []string{"HQ_APP_KEY=", "HQ_APP_KEY_FILE=hq-secret"}, "HQ_APP_KEY_FILE", "cannot be read: no such file or directory"},
+		{"nats", []string{"HQ_APP_KEY=", "HQ_APP_KEY_FILE=hq-canary"}, "HQ_APP_KEY_FILE", "cannot be read: no such file or directory"},
 		{"nats", []string{server, "NATS_NKEY=" + missing}, "NATS_NKEY", "no such file"},
 		{"nats", []string{server, "NATS_CA=" + missing}, "NATS_CA", "no such file"},
 		{"nats", []string{server, "NATS_CERT=" + missing, "NATS_KEY=" + missing}, "NATS_CERT NATS_KEY", "no such file"},
 		{"nats", []string{server, seed}, "", ""},
-		{"nats", []string{server, seed, "NATS_TOKEN=t-secret"}, "NATS_TOKEN", "either this or NATS_NKEY"},
-		{"nats", []string{server, "NATS_CREDS_FILE=" + pem, "NATS_TOKEN=t-secret", "NATS_USER=u", "NATS_PASSWORD=p"}, "NATS_TOKEN NATS_USER", "either this or NATS_CREDS"},
-		{"nats", []string{"NATS_TOKEN=t-secret"}, "NATS_TOKEN", "set NATS_URL"},
-		{"nats", []string{"NATS_TOKEN=t-secret", "NATS_URL=x"}, "NATS_URL", "embedded"},
+		{"nats", []string{server, seed, "NATS_TOKEN=t-canary"}, "NATS_TOKEN", "either this or NATS_NKEY"},
+		{"nats", []string{server, "NATS_CREDS_FILE=" + pem, "NATS_TOKEN=t-canary", "NATS_USER=u", "NATS_PASSWORD=p"}, "NATS_TOKEN NATS_USER", "either this or NATS_CREDS"},
+		{"nats", []string{"NATS_TOKEN=t-canary"}, "NATS_TOKEN", "set NATS_URL"},
+		{"nats", []string{"NATS_TOKEN=t-canary", "NATS_URL=x"}, "NATS_URL", "embedded"},
 		{"nats", []string{"NATS_CA=" + pem}, "NATS_CA", "set NATS_URL"},
 		{"nats", []string{"NATS_CERT=" + pem, "NATS_KEY=" + pem}, "NATS_CERT", "set NATS_URL"},
 
@@ -230,7 +230,7 @@ func TestSectionRules(t *testing.T) {
 		{"kafka", []string{"KAFKA_COMPRESSION=brotli"}, "KAFKA_COMPRESSION", "none, gzip, snappy, lz4 or zstd"},
 		{"kafka", []string{"KAFKA_SASL_MECHANISM=plain", "KAFKA_SASL_USERNAME=u", "KAFKA_SASL_PASSWORD=p"}, "", ""},
 		{"kafka", []string{"KAFKA_SASL_MECHANISM=PLAIN"}, "KAFKA_SASL_USERNAME KAFKA_SASL_PASSWORD", "required with KAFKA_SASL_MECHANISM"},
-		{"kafka", []string{"KAFKA_SASL_USERNAME=u", "KAFKA_SASL_PASSWORD=p-secret"}, "KAFKA_SASL_USERNAME KAFKA_SASL_PASSWORD", "needs KAFKA_SASL_MECHANISM"},
+		{"kafka", []string{"KAFKA_SASL_USERNAME=u", "KAFKA_SASL_PASSWORD=p-canary"}, "KAFKA_SASL_USERNAME KAFKA_SASL_PASSWORD", "needs KAFKA_SASL_MECHANISM"},
 		{"kafka", []string{"KAFKA_SASL_MECHANISM=GSSAPI", "KAFKA_SASL_USERNAME=u"}, "KAFKA_SASL_MECHANISM", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"},
 		{"kafka", []string{"KAFKA_TLS=yes"}, "KAFKA_TLS", "true or false"},
 		{"kafka", []string{"KAFKA_TLS_CA=" + pem}, "KAFKA_TLS_CA", "needs KAFKA_TLS=true"},
@@ -256,7 +256,7 @@ func TestSectionRules(t *testing.T) {
 		} else if tt.want != "" && !strings.Contains(faults[0].Message, tt.says) {
 			t.Errorf("%s %v: got %q, want %q in it", tt.sink, tt.environ, faults[0].Message, tt.says)
 		}
-		if err != nil && strings.Contains(err.Error(), "-secret") {
+		if err != nil && strings.Contains(err.Error(), "-canary") {
 			t.Errorf("%s %v: the error holds a secret: %v", tt.sink, tt.environ, err)
 		}
 	}
@@ -285,12 +285,12 @@ func TestSubmailBaseURLs(t *testing.T) {
 
 func TestRender(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(path, []byte("appkey-secret\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("appkey-canary\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	environ := with("CONNECTOR_SINK=nats", "CONNECTOR_START=2026-01-31T08:00:00+08:00", "OTP_APP_KEY=", "OTP_APP_KEY_FILE="+path,
-		"OTP_PROJECT=it's $HOME", "OTP_APP_ID=****", "NATS_URL=tls://a:1,tls://b:1", "NATS_CREDS=-----BEGIN x\ny-secret", "HQ_LATENESS=1h30m",
-		"HQ_PROXY_URL=http://u-secret:p-secret@proxy:3128", "OTP_PROXY_URL=socks5://proxy:1080")
+		"OTP_PROJECT=it's $HOME", "OTP_APP_ID=****", "NATS_URL=tls://a:1,tls://b:1", "NATS_CREDS=-----BEGIN x\ny-canary", "HQ_LATENESS=1h30m",
+		"HQ_PROXY_URL=http://u-canary:p-canary@proxy:3128", "OTP_PROXY_URL=socks5://proxy:1080")
 	cfg, err := config.Load(environ, catalog)
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +302,7 @@ func TestRender(t *testing.T) {
 			t.Fatal(err)
 		}
 		outputs[format] = b.String()
-		if strings.Contains(outputs[format], "-secret") {
+		if strings.Contains(outputs[format], "-canary") {
 			t.Errorf("%s holds a secret:\n%s", format, &b)
 		}
 	}

@@ -50,7 +50,7 @@ var toys = Catalog{
 
 // toyEnv is the least valid configuration and more.
 func toyEnv(more ...string) []string {
-	return append([]string{"CONNECTOR_SOURCES=toy", "TOY_KEY=k-secret"}, more...)
+	return append([]string{"CONNECTOR_SOURCES=toy", "TOY_KEY=k-canary"}, more...)
 }
 
 // outcome loads environ and returns the faults as "VARIABLE: message" lines.
@@ -60,7 +60,7 @@ func outcome(t *testing.T, environ []string, catalog Catalog) (*Config, []string
 	if err == nil {
 		return cfg, nil
 	}
-	if strings.Contains(err.Error(), "-secret") {
+	if strings.Contains(err.Error(), "-canary") {
 		t.Errorf("%q: the error holds a secret: %v", environ, err)
 	}
 	all, ok := errors.AsType[*Error](err)
@@ -108,7 +108,7 @@ func TestFaults(t *testing.T) {
 		{"sink", toyEnv("CONNECTOR_SINK=mqtt"), []string{"CONNECTOR_SINK: use kafka, nats or stdout"}},
 		{"all at once", []string{
 			"CONNECTOR_SOURCES=a=toy,b=game", "CONNECTOR_START=yesterday", "CONNECTOR_LOG_LEVEL=loud", "CONNECTOR_LOG_FORMAT=xml", "CONNECTOR_HTTP_ADDR=8080",
-			"NATS_URL=x", "A_KEY=k-secret\nx", "A_ROWS=1", "A_LAG=5", "A_DEEP=yes", "A_MAIL_RATE=fast", "A_MAX_ROW_BYTES=4MB", "B_ROWS=1", "B_LATENESS=1s", "B_ROW=1", "CONNECTOR_LOGLEVEL=info",
+			"NATS_URL=x", "A_KEY=k-canary\nx", "A_ROWS=1", "A_LAG=5", "A_DEEP=yes", "A_MAIL_RATE=fast", "A_MAX_ROW_BYTES=4MB", "B_ROWS=1", "B_LATENESS=1s", "B_ROW=1", "CONNECTOR_LOGLEVEL=info",
 		}, []string{
 			"CONNECTOR_START: use a duration back from now such as 24h, or a time such as 2026-01-31T00:00:00Z",
 			"CONNECTOR_HTTP_ADDR: use host:port such as 127.0.0.1:8080 or :8080",
@@ -126,7 +126,7 @@ func TestFaults(t *testing.T) {
 			"B_ROW: is not a variable of the connector; did you mean B_ROWS?",
 			"CONNECTOR_LOGLEVEL: is not a variable of the connector; did you mean CONNECTOR_LOG_LEVEL?",
 		}},
-		{"bare names", []string{"CONNECTOR_SOURCES=toy", "KEY=k-secret"}, []string{"TOY_KEY: is required"}},
+		{"bare names", []string{"CONNECTOR_SOURCES=toy", "KEY=k-canary"}, []string{"TOY_KEY: is required"}},
 		{"empty is unset", toyEnv("TOY_ROWS=", "CONNECTOR_SINK=", "TOY_LEVEL_FILE="), nil},
 		{"empty hides no typo", toyEnv("TOY_ROW="), []string{"TOY_ROW: is not a variable of the connector; did you mean TOY_ROWS?"}},
 		{"NUL byte", toyEnv("TOY_LEVEL=a\x00b"), []string{"TOY_LEVEL: holds a NUL byte"}},

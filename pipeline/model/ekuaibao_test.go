@@ -24,7 +24,7 @@ type ekuaibaoAPI struct{ h *history }
 
 func (e *ekuaibaoAPI) connect(t http.RoundTripper) sources.Source {
 	src, err := ekuaibao.New(account, ekuaibao.Config{
-		BaseURL: "http://ekuaibao", AppKey: secret.New("key-of-app"), AppSecurity: secret.New("security-of-app"),
+		BaseURL: "http://ekuaibao", AppKey: secret.New("canary-key-of-app"), AppSecurity: secret.New("canary-security-of-app"),
 		MessageTypes: ekuaibao.MessageTypes{"flow"}, Common: config.Common{MaxRowBytes: maxRow},
 	}, options(t))
 	if err != nil {

@@ -33,7 +33,7 @@ type page struct {
 
 func (a *submailAPI) connect(t http.RoundTripper) sources.Source {
 	cfg := submail.Config{
-		BaseURL: "http://submail", BackupURL: "http://submail", AppID: appID, AppKey: secret.New("key-of-app"),
+		BaseURL: "http://submail", BackupURL: "http://submail", AppID: appID, AppKey: secret.New("canary-key-of-app"),
 		SignType: submail.SignNormal, Format: submail.FormatJSON, ContentType: submail.ContentForm,
 		Rows: a.h.plan.page, TimeZone: config.TimeZone{Location: a.h.plan.wire.zone}, Common: config.Common{MaxRowBytes: maxRow},
 	}

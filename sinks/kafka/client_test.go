@@ -121,7 +121,7 @@ func hangUp(t *testing.T) []string {
 // TestConnect tries what a user can set about connections, right and wrong.
 // want is in the error; "" means that publishing works.
 func TestConnect(t *testing.T) {
-	const password = "correct-horse"
+	const password = "canary-horse"
 	ca, otherCA := newAuthority(t), newAuthority(t)
 	client, stranger := ca.issue(t), otherCA.issue(t)
 	plainPort := testkafka.Faulty(t).ListenAddrs()
@@ -160,8 +160,8 @@ func TestConnect(t *testing.T) {
 		{"PLAIN", saslPort, withSASL(Plain, "ann", password), "", false},
 		{"SCRAM-SHA-256", saslPort, withSASL(ScramSHA256, "bob", password), "", false},
 		{"SCRAM-SHA-512", saslPort, withSASL(ScramSHA512, "cid", password), "", false},
-		{"PLAIN, wrong password", saslPort, withSASL(Plain, "ann", "battery-staple"), "KAFKA_SASL_PASSWORD", false},
-		{"SCRAM-SHA-512, wrong password", saslPort, withSASL(ScramSHA512, "cid", "battery-staple"), "KAFKA_SASL_PASSWORD", false},
+		{"PLAIN, wrong password", saslPort, withSASL(Plain, "ann", "canary-staple"), "KAFKA_SASL_PASSWORD", false},
+		{"SCRAM-SHA-512, wrong password", saslPort, withSASL(ScramSHA512, "cid", "canary-staple"), "KAFKA_SASL_PASSWORD", false},
 		{"no login to a port that wants one", saslPort, nil, "KAFKA_SASL_MECHANISM", false},
 		{"login to a port that wants none", plainPort, withSASL(Plain, "ann", password), "KAFKA_SASL_MECHANISM", false},
 	}

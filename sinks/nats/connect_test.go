@@ -183,14 +183,14 @@ func TestLogin(t *testing.T) {
 		cfg  func(*Config)
 		want string // in the fatal error; "" when it works
 	}{
-		{"password", &server.Options{Username: "u", Password: "p"}, func(c *Config) { c.User, c.Password = "u", secretOf("p") }, ""},
-		{"wrong password", &server.Options{Username: "u", Password: "p"}, func(c *Config) { c.User, c.Password = "u", secretOf("hunter2") }, "NATS_PASSWORD"},
-		{"no login", &server.Options{Username: "u", Password: "p"}, func(*Config) {}, "NATS_CREDS"},
-		{"token", &server.Options{Authorization: "t"}, func(c *Config) { c.Token = secretOf("t") }, ""},
-		{"wrong token", &server.Options{Authorization: "t"}, func(c *Config) { c.Token = secretOf("hunter2") }, "NATS_TOKEN"},
+		{"password", &server.Options{Username: "u", Password: "canary-p"}, func(c *Config) { c.User, c.Password = "u", secretOf("canary-p") }, ""},
+		{"wrong password", &server.Options{Username: "u", Password: "canary-p"}, func(c *Config) { c.User, c.Password = "u", secretOf("canary-wrong") }, "NATS_PASSWORD"},
+		{"no login", &server.Options{Username: "u", Password: "canary-p"}, func(*Config) {}, "NATS_CREDS"},
+		{"token", &server.Options{Authorization: "canary-t"}, func(c *Config) { c.Token = secretOf("canary-t") }, ""},
+		{"wrong token", &server.Options{Authorization: "canary-t"}, func(c *Config) { c.Token = secretOf("canary-wrong") }, "NATS_TOKEN"},
 		{"nkey text", &server.Options{Nkeys: []*server.NkeyUser{{Nkey: public(t, user)}}}, func(c *Config) { c.Nkey = Nkey{config.Text(string(userSeed))} }, ""},
 		{"nkey file", &server.Options{Nkeys: []*server.NkeyUser{{Nkey: public(t, user)}}}, func(c *Config) { c.Nkey = Nkey{inFile(t, string(userSeed)+"\n")} }, ""},
-		{"bad nkey", &server.Options{}, func(c *Config) { c.Nkey = Nkey{inFile(t, "hunter2")} }, "NATS_NKEY"},
+		{"bad nkey", &server.Options{}, func(c *Config) { c.Nkey = Nkey{inFile(t, "canary-wrong")} }, "NATS_NKEY"},
 		{"missing nkey", &server.Options{}, func(c *Config) { _ = c.Nkey.Decode("/nonexistent/nkey") }, "NATS_NKEY"},
 		{"creds", withCreds, func(c *Config) { c.Creds = inFile(t, creds) }, ""},
 		{"creds text", withCreds, func(c *Config) { c.Creds = config.Text(creds) }, ""},
@@ -221,7 +221,7 @@ func TestLogin(t *testing.T) {
 				t.Errorf("got %v, want no error", err)
 			case tt.want != "" && (!fault.IsFatal(err) || !strings.Contains(err.Error(), tt.want)):
 				t.Errorf("got %v, want a fatal error with %s", err, tt.want)
-			case err != nil && (strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "\n")):
+			case err != nil && (strings.Contains(err.Error(), "canary-wrong") || strings.Contains(err.Error(), "\n")):
 				t.Errorf("got %q, want one line without the secret", err)
 			}
 		})

@@ -139,7 +139,7 @@ func permissions(publish ...string) *server.Permissions {
 
 func TestPermissions(t *testing.T) {
 	user := func(p *server.Permissions) *server.User {
-		return &server.User{Username: "u", Password: "p", Permissions: p}
+		return &server.User{Username: "u", Password: "canary-p", Permissions: p}
 	}
 	noInbox := permissions(">")
 	noInbox.Subscribe = &server.SubjectPermission{Allow: []string{"else.>"}}
@@ -156,7 +156,7 @@ func TestPermissions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := startServer(t, &server.Options{JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{tt.user}})
 			cfg := testConfig()
-			cfg.User, cfg.Password = "u", secretOf("p")
+			cfg.User, cfg.Password = "u", secretOf("canary-p")
 			start := time.Now()
 			p, err := NewPublisher(t.Context(), cfg, s.ClientURL(), quiet())
 			if tt.open {
@@ -180,10 +180,10 @@ func TestPermissions(t *testing.T) {
 func TestRevokedUser(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	opts := &server.Options{JetStream: true, StoreDir: dir, Username: "u", Password: "old"}
+	opts := &server.Options{JetStream: true, StoreDir: dir, Username: "u", Password: "canary-old"}
 	s := startServer(t, opts)
 	cfg := testConfig()
-	cfg.User, cfg.Password = "u", secretOf("old")
+	cfg.User, cfg.Password = "u", secretOf("canary-old")
 	p := newPublisher(t, cfg, s.ClientURL(), quiet())
 	changed := *opts
 	changed.Password = "new"

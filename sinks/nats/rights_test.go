@@ -38,9 +38,9 @@ func TestMissingRights(t *testing.T) {
 					allowed = append(allowed, a)
 				}
 			}
-			s := startServer(t, &server.Options{JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{{Username: "u", Password: "p", Permissions: permissions(allowed...)}}})
+			s := startServer(t, &server.Options{JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{{Username: "u", Password: "canary-p", Permissions: permissions(allowed...)}}})
 			cfg := testConfig()
-			cfg.User, cfg.Password = "u", secretOf("p")
+			cfg.User, cfg.Password = "u", secretOf("canary-p")
 			start := time.Now()
 			sink, err := NewSink(t.Context(), cfg, s.ClientURL(), testOptions("a"))
 			if err == nil {
@@ -66,10 +66,10 @@ func TestMissingRights(t *testing.T) {
 // TestRightsTaken takes a login away from a running owner.
 func TestRightsTaken(t *testing.T) {
 	t.Parallel()
-	opts := &server.Options{JetStream: true, StoreDir: t.TempDir(), Username: "u", Password: "old"}
+	opts := &server.Options{JetStream: true, StoreDir: t.TempDir(), Username: "u", Password: "canary-old"}
 	s := startServer(t, opts)
 	cfg := testConfig()
-	cfg.User, cfg.Password = "u", secretOf("old")
+	cfg.User, cfg.Password = "u", secretOf("canary-old")
 	sink, err := NewSink(t.Context(), cfg, s.ClientURL(), testOptions("a"))
 	if err != nil {
 		t.Fatal(err)
