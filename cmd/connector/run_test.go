@@ -228,7 +228,9 @@ func TestSecondSignalKills(t *testing.T) {
 
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	if code, stdout, stderr := command(t.Context(), nil, "demo", "--for", "3s"); code != exitOK {
+	code, stdout, stderr := command(t.Context(), nil, "demo", "--for", "3s")
+	wantNone(t, "demo", stdout+stderr)
+	if code != exitOK {
 		t.Errorf("got code %d, want 0; stdout:\n%s\nstderr:\n%s", code, stdout, stderr)
 	} else {
 		wantLines(t, "summary", stdout, "missing 0, duplicates 0, never served 0", "ekuaibao/flow", "submail/sms")

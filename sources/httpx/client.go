@@ -120,7 +120,9 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 			c.clock.learn(resp.Header)
 		}
 	}
-	c.log.DebugContext(parent, "request", "method", req.Method, "url", call.redact.url(req.URL), "took", time.Since(began).Round(time.Millisecond), "error", err)
+	if c.log.Enabled(parent, slog.LevelDebug) {
+		c.log.DebugContext(parent, "request", "method", req.Method, "url", call.redact.url(req.URL), "took", time.Since(began).Round(time.Millisecond), "error", err)
+	}
 	if err != nil {
 		cancel(nil)
 		return nil, err

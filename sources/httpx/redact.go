@@ -2,21 +2,33 @@ package httpx
 
 import (
 	"cmp"
+	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"unicode"
 
 	"connector/internal/secret"
 )
 
-// minSecret is the length below which a value is not searched for in text: it
-// would mask ordinary words.
-const minSecret = 4
+const (
+	minSecret = 4   // characters below which a value is not searched for in text: it would mask ordinary words
+	maxCut    = 200 // characters after which a value that is cut by the end of a text masks all that is left of it
+)
 
 // redactor masks secrets in texts and URLs.
 type redactor struct {
 	params map[string]bool // query parameters whose values are secret
-	values []string        // secret wherever they appear, the longest first
+	values []value         // secret wherever they appear, the longest first
+}
+
+// value finds a secret in texts.
+type value struct {
+	length int
+	whole  func() *regexp.Regexp
+	cut    func() *regexp.Regexp // its beginning, at the end of a text, which may be in the middle of a character
 }
 
 func newRedactor(params []string, secrets []secret.String) redactor {
@@ -25,23 +37,74 @@ func newRedactor(params []string, secrets []secret.String) redactor {
 		r.params[name] = true
 	}
 	for _, s := range secrets {
-		r.values = append(r.values, spellings(s.Reveal())...)
+		r.add(s.Reveal())
 	}
-	return r.sorted()
-}
-
-// sorted puts the longest values first: one may be the beginning of another.
-func (r redactor) sorted() redactor {
-	slices.SortFunc(r.values, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return r
 }
 
-// spellings returns how value may be written in a URL or text.
-func spellings(value string) []string {
-	if len(value) < minSecret {
-		return nil
+// add puts the longest values first: one may be the beginning of another.
+func (r *redactor) add(text string) {
+	if len(text) < minSecret {
+		return
 	}
-	return []string{value, url.QueryEscape(value), url.PathEscape(value)}
+	letters := spellings(text)
+	r.values = append(r.values, value{
+		length: len(text),
+		whole:  sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("(?i)" + strings.Join(letters, "")) }),
+		cut: sync.OnceValue(func() *regexp.Regexp {
+			return regexp.MustCompile("(?i)" + beginning(letters) + `(?:\x{fffd}+|[%\\&][%\\#0-9a-z]*)?\z`)
+		}),
+	})
+	slices.SortFunc(r.values, func(a, b value) int { return cmp.Compare(b.length, a.length) })
+}
+
+// spellings returns an expression for each character of text: as it is, in a
+// URL, in JSON or in HTML, also in one of them within another. White space is
+// one character, however much it is.
+func spellings(text string) []string {
+	var list []string
+	for _, c := range strings.Join(strings.FieldsFunc(text, unicode.IsSpace), " ") {
+		list = append(list, spelling(c))
+	}
+	return list
+}
+
+const backslash = `(?:\\|%(?:25)*5c)` // which JSON puts before a character
+
+// entities are the names of characters in HTML.
+var entities = map[rune]string{'"': "quot", '\'': "apos", '&': "amp", '<': "lt", '>': "gt"}
+
+func spelling(c rune) string {
+	switch {
+	case c == ' ':
+		return `(?:\s|\+|%(?:25)*2[0b])+`
+	case c == '\\':
+		return backslash + "+"
+	case c < unicode.MaxASCII && (unicode.IsLetter(c) || unicode.IsDigit(c)):
+		return string(c)
+	}
+	percent := ""
+	for _, b := range []byte(string(c)) {
+		percent += fmt.Sprintf("%%(?:25)*%02x", b)
+	}
+	all := []string{regexp.QuoteMeta(string(c)), fmt.Sprintf("u%04x", c), percent, fmt.Sprintf("&#(?:0*%d|x0*%x);", c, c)}
+	if name, ok := entities[c]; ok {
+		all = append(all, "&"+name+";")
+	}
+	return backslash + "*(?:" + strings.Join(all, "|") + ")"
+}
+
+// beginning returns an expression for the first characters, minSecret at least.
+func beginning(letters []string) string {
+	least := min(minSecret, len(letters))
+	expr := ""
+	if len(letters) > maxCut {
+		letters, expr = letters[:maxCut], `[\s\S]*`
+	}
+	for _, letter := range slices.Backward(letters[least:]) {
+		expr = "(?:" + letter + expr + ")?"
+	}
+	return strings.Join(letters[:least], "") + expr
 }
 
 // with returns r extended by the values of u's secret query parameters.
@@ -50,17 +113,26 @@ func (r redactor) with(u *url.URL) redactor {
 	for name, given := range u.Query() {
 		for _, value := range given {
 			if r.params[name] {
-				r.values = append(r.values, spellings(value)...)
+				r.add(value)
 			}
 		}
 	}
-	return r.sorted()
+	return r
 }
 
 // text masks every secret value in s.
 func (r redactor) text(s string) string {
-	for _, value := range r.values {
-		s = strings.ReplaceAll(s, value, secret.Mask)
+	for _, v := range r.values {
+		s = v.whole().ReplaceAllLiteralString(s, secret.Mask)
+	}
+	return s
+}
+
+// beginningOf masks every secret value in s, which may be cut in the middle of one.
+func (r redactor) beginningOf(s string) string {
+	s = r.text(s)
+	for _, v := range r.values {
+		s = v.cut().ReplaceAllLiteralString(s, secret.Mask)
 	}
 	return s
 }

@@ -19,7 +19,7 @@ func (r redactor) snippet(body []byte) string {
 		}
 		return c
 	}, strings.ToValidUTF8(string(body), "\uFFFD"))
-	plain = r.text(strings.Join(strings.Fields(plain), " "))
+	plain = r.beginningOf(strings.Join(strings.Fields(plain), " "))
 	if len(plain) <= maxSnippet {
 		return plain
 	}
