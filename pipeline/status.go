@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -149,15 +150,16 @@ func (p *Pipeline) Alive() bool {
 	return true
 }
 
-// Ready reports whether the sink is open and some stream is not stopped.
+// Ready reports whether the sink is open and some account works: its provider
+// answers, and a stream of it is not stopped.
 func (p *Pipeline) Ready() bool {
-	if !p.open.Load() {
-		return false
-	}
-	for _, s := range p.Streams() {
-		if !s.Stopped {
-			return true
-		}
-	}
-	return false
+	return p.open.Load() && slices.ContainsFunc(p.runners, func(r *runner) bool {
+		return r.shared.works() && !r.status.isStopped()
+	})
+}
+
+func (s *status) isStopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
 }

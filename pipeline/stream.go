@@ -56,6 +56,7 @@ func (r *runner) run(ctx context.Context) error {
 			return nil
 		case err == nil:
 			r.worked()
+			r.shared.good()
 			wait = time.Until(due)
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the end of ctx is how a run ends
@@ -108,6 +109,7 @@ func (r *runner) failed(err error, due time.Time) time.Duration {
 	}
 	r.metrics.errors.Inc()
 	r.status.bad(err)
+	r.shared.bad()
 	say := r.log.Debug
 	if r.failing.add() {
 		say = r.log.Warn

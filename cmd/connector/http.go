@@ -63,8 +63,8 @@ func (e *endpoints) healthz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = fmt.Fprintln(w, "ok")
 }
 
-// readyz answers 200 while the sink is open and some stream is being read,
-// with what the sink promises and the state of every stream.
+// readyz answers 200 while the sink is open and some account works, with what
+// the sink promises and the state of every stream.
 func (e *endpoints) readyz(w http.ResponseWriter, _ *http.Request) {
 	p := e.pipeline.Load()
 	if p == nil {
