@@ -123,7 +123,7 @@ func (n *neighbours) trouble(account string) func(*http.Request) apisim.Fault {
 	}
 }
 
-// run is the verb, in a bubble and for a time.
+// run is the verb, in a bubble and for a time; look is called a second before its end.
 func (n *neighbours) run(t *testing.T, d time.Duration, look func(*endpoints)) error {
 	t.Helper()
 	cfg, err := config.Load(n.vars, configCatalog())
@@ -156,8 +156,15 @@ func (n *neighbours) run(t *testing.T, d time.Duration, look func(*endpoints)) e
 	e.show(p, sink.Guarantee())
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
-	defer time.AfterFunc(d-time.Second, func() { look(e) }).Stop()
-	return errors.Join(p.Run(ctx), sink.Close())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	select {
+	case err = <-ended:
+	case <-time.After(d - time.Second):
+		look(e)
+		err = <-ended
+	}
+	return errors.Join(err, sink.Close())
 }
 
 // arrived returns when each event of an account was read, by event id.
