@@ -56,7 +56,6 @@ func (r *runner) run(ctx context.Context) error {
 			return nil
 		case err == nil:
 			r.worked()
-			r.shared.good()
 			wait = time.Until(due)
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the end of ctx is how a run ends
@@ -122,6 +121,7 @@ func (r *runner) failed(err error, due time.Time) time.Duration {
 func (r *runner) worked() {
 	r.retry.reset()
 	r.status.good()
+	r.shared.good()
 	if r.failing.count > 0 {
 		r.log.Info("reading works again", "failures", r.failing.count)
 	}

@@ -131,7 +131,7 @@ func (n *neighbours) run(t *testing.T, d time.Duration, look func(*endpoints)) e
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(&n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	opts, err := pipelineOptions(cfg, log)
+	opts, err := pipelineOptions(cfg, environment{log: log, connections: new(connections)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -345,6 +345,9 @@ func TestSecretsStayInsideOfMistakes(t *testing.T) {
 		"no such broker":          {"CONNECTOR_SINK=kafka", "KAFKA_BROKERS=127.0.0.1:1", "KAFKA_SASL_MECHANISM=SCRAM-SHA-512", "KAFKA_SASL_USERNAME=ann", "KAFKA_SASL_PASSWORD=" + secretLogin},
 		"wrong key at providers":  {"HQ_APP_KEY=canary-wrong", "OTP_APP_KEY=canary-wrong"},
 		"wrong token at provider": {"HQ_APP_KEY=", "HQ_APP_SECURITY=", "HQ_ACCESS_TOKEN=" + secretKey},
+		"proxy is down":           {"HQ_PROXY_URL=http://ann:canary%2Fpass@127.0.0.1:1", "OTP_PROXY_URL=socks5://ann:canary-pass@127.0.0.1:1"},
+		"no proxy":                {"HQ_PROXY_URL=http://ann:canary-pass@" + strings.TrimPrefix(hq, "http://"), "OTP_PROXY_URL=https://ann:canary-pass@" + strings.TrimPrefix(otp, "http://")},
+		"proxy is no URL":         {"HQ_PROXY_URL=ann:canary-pass@proxy"},
 		"no such host":            {"HQ_BASE_URL=http://127.0.0.1:1", "OTP_BASE_URL=http://127.0.0.1:1", "OTP_SIGN_TYPE=normal"},
 	} {
 		t.Run(name, func(t *testing.T) {
