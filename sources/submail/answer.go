@@ -29,7 +29,7 @@ type answer interface {
 
 func (s *Source) answer(body io.Reader) answer {
 	if s.cfg.Format == FormatXML {
-		return newXMLAnswer(body, int(s.cfg.MaxRowBytes))
+		return newXMLAnswer(body, "results", "result", int(s.cfg.MaxRowBytes))
 	}
 	return jsonrows.New(body, "results", int(s.cfg.MaxRowBytes))
 }

@@ -46,7 +46,7 @@ func fuzzAnswer(f *testing.F, format Format, more []string) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, in []byte, maxRow int) {
-		maxRow = max(len(rowStart), maxRow%2000)
+		maxRow = max(len("<result>"), maxRow%2000)
 		cfg := settings("http://x", "http://x")
 		cfg.Format, cfg.AppID, cfg.MaxRowBytes = format, "your_app_id", config.ByteSize(maxRow)
 		s, err := New("otp", cfg, httpOptions())

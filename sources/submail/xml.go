@@ -3,6 +3,7 @@ package submail
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
@@ -24,8 +25,6 @@ import (
 const (
 	maxMembers = 64       // elements kept that are not rows
 	maxElement = 64 << 10 // bytes of an element that is not a row
-	rowStart   = "<result>"
-	rowEnd     = "</result>"
 )
 
 var (
@@ -33,29 +32,32 @@ var (
 	errStop  = errors.New("stopped")
 )
 
-// xmlAnswer reads the rows of an XML answer one at a time: the result elements
-// within results within the outermost element. Each becomes a JSON object of
-// strings, in order; a result without elements becomes a string. Text is
-// trimmed. What XML does not allow, bad UTF-8 and control characters, counts as
-// U+FFFD. The reader does not insist on escaped ampersands, and knows no
-// entities but XML's own.
+// xmlAnswer reads the rows of an XML answer one at a time: the elements, all of
+// one name, within that of the list within the outermost element. Each becomes
+// a JSON object of strings, in order; a row without elements becomes a string.
+// Text is trimmed. What XML does not allow, bad UTF-8 and control characters,
+// counts as U+FFFD. The reader does not insist on escaped ampersands, and knows
+// no entities but XML's own.
 type xmlAnswer struct {
 	tap     *tap
 	dec     *xml.Decoder
+	list    string // name of the element that holds the rows
+	rowName string // of each row; empty while not known
 	maxRow  int
 	found   jsonrows.Found
 	members map[string]string
 	raw     []byte // of the latest row, for the next to use
 }
 
-func newXMLAnswer(r io.Reader, maxRow int) *xmlAnswer {
+// newXMLAnswer reads r. Its rows are elements of any one name where row is empty.
+func newXMLAnswer(r io.Reader, list, row string, maxRow int) *xmlAnswer {
 	clean := transform.NewReader(r, runes.Map(func(c rune) rune {
 		if c < 0x20 && c != '\t' && c != '\n' && c != '\r' || c == 0xFFFE || c == 0xFFFF {
 			return utf8.RuneError
 		}
 		return c
 	}))
-	a := &xmlAnswer{tap: &tap{in: bufio.NewReaderSize(clean, 32<<10)}, maxRow: maxRow, members: map[string]string{}}
+	a := &xmlAnswer{tap: &tap{in: bufio.NewReaderSize(clean, 32<<10)}, list: list, rowName: row, maxRow: maxRow, members: map[string]string{}}
 	a.restart()
 	return a
 }
@@ -102,8 +104,8 @@ func (a *xmlAnswer) read(yield func(jsonrows.Row) bool) error {
 		if name == "" {
 			break
 		}
-		if name == "results" {
-			err = a.results(yield)
+		if name == a.list {
+			err = a.rows(yield)
 		} else {
 			err = a.member(name)
 		}
@@ -192,21 +194,21 @@ func (a *xmlAnswer) member(name string) error {
 	return err
 }
 
-// results reads the element with the rows.
-func (a *xmlAnswer) results(yield func(jsonrows.Row) bool) error {
+// rows reads the element with the rows.
+func (a *xmlAnswer) rows(yield func(jsonrows.Row) bool) error {
 	if a.found == jsonrows.Array {
-		return errors.New("it has the results twice")
+		return fmt.Errorf("it has %q twice", a.list)
 	}
 	a.found = jsonrows.Array
 	for {
-		name, err := a.next("results")
+		name, err := a.next(a.list)
 		if err != nil || name == "" {
 			return err
 		}
-		if name != "result" {
-			return fmt.Errorf("there is an element %q among the results", name)
+		if a.rowName = cmp.Or(a.rowName, name); name != a.rowName {
+			return fmt.Errorf("there is an element %q among the rows %q", name, a.rowName)
 		}
-		a.tap.begin(rowStart, a.maxRow)
+		a.tap.begin("<"+name+">", a.maxRow)
 		row, err := a.row()
 		if errors.Is(err, errLarge) {
 			row, err = a.skip()
@@ -220,7 +222,7 @@ func (a *xmlAnswer) results(yield func(jsonrows.Row) bool) error {
 	}
 }
 
-// row reads a result up to its end.
+// row reads a row up to its end.
 func (a *xmlAnswer) row() (jsonrows.Row, error) {
 	a.raw = append(a.raw[:0], '{')
 	raw := a.raw
@@ -245,7 +247,7 @@ func (a *xmlAnswer) row() (jsonrows.Row, error) {
 			if alone := strings.TrimSpace(text.String()); alone != "" && len(raw) == 2 {
 				raw, _ = jsontext.AppendQuote(nil, alone) // the text is UTF-8
 			}
-			return jsonrows.Row{Raw: raw, Size: int64(len(raw))}, closes(t, "result")
+			return jsonrows.Row{Raw: raw, Size: int64(len(raw))}, closes(t, a.rowName)
 		}
 	}
 }
@@ -262,6 +264,7 @@ func appendMember(raw []byte, name, value string) []byte {
 
 // skip reads past the row begun and lets the parser go on behind it.
 func (a *xmlAnswer) skip() (jsonrows.Row, error) {
+	rowEnd := "</" + a.rowName + ">"
 	whole := sha256.New()
 	_, _ = whole.Write(a.tap.seen)
 	size := int64(len(a.tap.seen))
@@ -282,7 +285,7 @@ func (a *xmlAnswer) skip() (jsonrows.Row, error) {
 		tail = tail[max(0, len(tail)-len(rowEnd)):]
 	}
 	if size <= int64(a.maxRow) {
-		return jsonrows.Row{}, errors.New("a result does not end where it should")
+		return jsonrows.Row{}, errors.New("a row does not end where it should")
 	}
 	a.restart()
 	return jsonrows.Row{Raw: head, Size: size, SHA256: hex.EncodeToString(whole.Sum(nil))}, nil

@@ -20,7 +20,7 @@ import (
 )
 
 func readXML(in io.Reader, maxRow int) (rows []jsonrows.Row, a *xmlAnswer, err error) {
-	a = newXMLAnswer(in, maxRow)
+	a = newXMLAnswer(in, "results", "result", maxRow)
 	for row, e := range a.Rows() {
 		if e != nil {
 			return rows, a, e
@@ -160,7 +160,7 @@ func FuzzXML(f *testing.F) {
 	f.Add([]byte("<xml><results><result><m><![CDATA[x</m></result></results></xml>"), 37)
 	f.Add([]byte("<xml><results><result>text</result><result/></results><count> 2 </count></xml>"), 1000)
 	f.Fuzz(func(t *testing.T, in []byte, maxRow int) {
-		maxRow = max(len(rowStart), maxRow%1000)
+		maxRow = max(len("<result>"), maxRow%1000)
 		rows, _, _ := readXML(iotest.HalfReader(bytes.NewReader(in)), maxRow)
 		for _, row := range rows {
 			if row.SHA256 == "" && !jsontext.Value(row.Raw).IsValid(jsontext.AllowDuplicateNames(true)) {
