@@ -12,7 +12,7 @@ type Version struct {
 	Stream   string // ekuaibao: messageType; SUBMAIL: "sms"
 	RecordID string // ekuaibao: id; SUBMAIL: sendID
 	// Version is the row's version (ekuaibao) or result_status (SUBMAIL). Where versions of one placed row share it, it is
-	// version|updateTime|state|active or result_status|sent_date|credit as the answer spells them.
+	// version|updateTime|state|active or result_status|sent_date as the answer spells them.
 	Version string
 }
 

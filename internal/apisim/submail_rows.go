@@ -12,7 +12,7 @@ func submailProvider(zone *time.Location) provider {
 	return provider{
 		system: "submail", streams: []string{"sms"}, defaultStream: "sms", tick: time.Second, maxChanges: 3,
 		json: jsonRows{php: true}, idField: "sendID", timeField: "send_date", bulkField: "message",
-		shortKey: "result_status", longKey: []string{"result_status", "sent_date", "credit"},
+		shortKey: "result_status", longKey: []string{"result_status", "sent_date"},
 		order: []string{
 			"sendID", "project", "recipient", "message", "signature", "result_status", "api", "send_date", "sent_date", "length", "credit",
 		},

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,15 +69,18 @@ func (a *submailAPI) row(r *row, i, n int) []byte {
 	if v.rank >= 3 || v.terminal {
 		sent = a.local(a.h.world.clock(v.at))
 	}
+	if slices.ContainsFunc(r.versions[:i], func(o version) bool { return o.rank == v.rank }) {
+		sent += fmt.Sprintf(" v%d", i) // status and sent_date are what tells versions apart
+	}
 	send := a.local(r.created)
 	if v.poison == noTime {
 		send, sent = "soon", ""
 	}
 	b = fmt.Appendf(b, `,"project":"p","recipient":"13800000000","signature":"s","api":"message/xsend","result_status":%q,"send_date":%q,"sent_date":%q`, status, send, sent)
 	if v.poison == undecodable {
-		return append(b, `,"credit":{}}`...)
+		return append(b, `,"sent_date":{}}`...)
 	}
-	b = fmt.Appendf(b, `,"credit":%d`, i+1)
+	b = append(b, `,"credit":1`...)
 	switch {
 	case v.poison == unnormal:
 		b = append(b, `,"length":"long"`...)

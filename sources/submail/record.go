@@ -1,7 +1,6 @@
 package submail
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +32,6 @@ type keys struct {
 	ResultStatus *jsonrows.Text `json:"result_status"`
 	SendDate     *jsonrows.Text `json:"send_date"`
 	SentDate     *jsonrows.Text `json:"sent_date"`
-	Credit       *jsonrows.Text `json:"credit"`
 }
 
 // record makes a record of a row of the answer to q. A row that can be no
@@ -86,16 +84,12 @@ func rank(status string) int64 {
 	return progress[statusUnknown]
 }
 
-// print hashes result_status, sent_date and credit, spelled the same for JSON
-// and XML. It holds nothing of the message.
+// print hashes result_status and sent_date, spelled the same for JSON and XML.
+// It holds nothing of the message.
 func (k *keys) print() string {
 	sent := k.SentDate.Trimmed()
 	if strings.HasPrefix(sent, "0000-00-00") {
 		sent = ""
 	}
-	credit := k.Credit.Trimmed()
-	if n, err := strconv.ParseFloat(credit, 64); err == nil {
-		credit = strconv.FormatFloat(n, 'f', -1, 64)
-	}
-	return jsonrows.Sum([]byte(strings.Join([]string{statusOf(k.ResultStatus), sent, credit}, "\x00")))
+	return jsonrows.Sum([]byte(statusOf(k.ResultStatus) + "\x00" + sent))
 }

@@ -66,13 +66,12 @@ func TestPrint(t *testing.T) {
 	}
 	base := printOf(`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:27","credit":1}`)
 	for row, same := range map[string]bool{
-		`{"sendID":"a","result_status":"` + statusMisspelled + `","sent_date":"2015-01-19 15:21:27","credit":1}`:   true,
-		`{"credit":"1","sent_date":" 2015-01-19 15:21:27 ","result_status":"UNKNOWN","sendID":"a"}`:                true,
-		`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:27","credit":1.0,"message":"text"}`: true,
-		`{"sendID":"a","result_status":"dropped","sent_date":"2015-01-19 15:21:27","credit":1}`:                    false,
-		`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:28","credit":1}`:                    false,
-		`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:27","credit":2}`:                    false,
-		`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:27"}`:                               false,
+		`{"sendID":"a","result_status":"` + statusMisspelled + `","sent_date":"2015-01-19 15:21:27","credit":1}`: true,
+		`{"credit":"1","sent_date":" 2015-01-19 15:21:27 ","result_status":"UNKNOWN","sendID":"a"}`:              true,
+		`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:27","credit":2,"message":"text"}`: true,
+		`{"sendID":"a","result_status":"dropped","sent_date":"2015-01-19 15:21:27","credit":1}`:                  false,
+		`{"sendID":"a","result_status":"unknown","sent_date":"2015-01-19 15:21:28","credit":1}`:                  false,
+		`{"sendID":"a","result_status":"unknown","sent_date":"","credit":1}`:                                     false,
 	} {
 		if got := printOf(row) == base; got != same {
 			t.Errorf("%s: got the same print %v, want %v", row, got, same)
