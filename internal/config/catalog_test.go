@@ -61,7 +61,7 @@ func TestNamesAndDefaults(t *testing.T) {
 		"HQ_MESSAGE_TYPES": "message,dataLink,message_center,repayment,flow,InternalMessage", "HQ_POLL_INTERVAL": "30s", "HQ_RATE": "5",
 		"HQ_LAG": "5s", "HQ_LATENESS": "30m", "HQ_GIVE_UP": "72h", "HQ_MAX_ROW_BYTES": "4MiB", "HQ_PROXY_URL": "", "HQ_CA": "",
 
-		"OTP_BASE_URL": "https://api.mysubmail.com", "OTP_BACKUP_URL": "https://api.submail.cn", "OTP_APP_ID": "10000", "OTP_APP_KEY": "****",
+		"OTP_API": "log/message", "OTP_BASE_URL": "", "OTP_BACKUP_URL": "", "OTP_APP_ID": "10000", "OTP_APP_KEY": "****",
 		"OTP_SIGN_TYPE": "sha1", "OTP_FORMAT": "json", "OTP_CONTENT_TYPE": "form", "OTP_ROWS": "1000", "OTP_MIN_INTERVAL": "1m",
 		"OTP_POLL_INTERVAL": "2m", "OTP_TIME_ZONE": "Asia/Shanghai", "OTP_RECIPIENT": "", "OTP_PROJECT": "", "OTP_RESULT_STATUS": "",
 		"OTP_LAG": "10s", "OTP_LATENESS": "30m", "OTP_GIVE_UP": "72h", "OTP_MAX_ROW_BYTES": "4MiB", "OTP_PROXY_URL": "", "OTP_CA": "",
@@ -188,6 +188,8 @@ func TestSectionRules(t *testing.T) {
 		{"nats", []string{"OTP_FORMAT=yaml"}, "OTP_FORMAT", "json or xml"},
 		{"nats", []string{"OTP_CONTENT_TYPE=text"}, "OTP_CONTENT_TYPE", "form, multipart or json"},
 		{"nats", []string{"OTP_RESULT_STATUS=sent"}, "OTP_RESULT_STATUS", "delivered or dropped"},
+		{"nats", []string{"OTP_API=sms"}, "OTP_API", "use log/message or sms/log"},
+		{"nats", []string{"OTP_API=sms/log", "OTP_PROJECT=x"}, "OTP_PROJECT", "OTP_API=sms/log has no such filter"},
 		{"nats", []string{"OTP_BACKUP_URL=ftp://h"}, "OTP_BACKUP_URL", "https://"},
 
 		{"nats", []string{server}, "", ""},
@@ -271,6 +273,12 @@ func TestSubmailBaseURLs(t *testing.T) {
 		{[]string{"OTP_BASE_URL=http://sim:1/"}, []config.URL{"http://sim:1"}},
 		{[]string{"OTP_BASE_URL=http://sim:1", "OTP_BACKUP_URL=http://sim:2"}, []config.URL{"http://sim:1", "http://sim:2"}},
 		{[]string{"OTP_BACKUP_URL=https://api.mysubmail.com/"}, []config.URL{"https://api.mysubmail.com"}},
+		{[]string{"OTP_BASE_URL=https://api.mysubmail.com/"}, []config.URL{"https://api.mysubmail.com", "https://api.submail.cn"}},
+		{[]string{"OTP_BASE_URL=https://api.submail.cn"}, []config.URL{"https://api.submail.cn"}},
+		{[]string{"OTP_API=sms/log"}, []config.URL{"https://api-v4.mysubmail.com"}},
+		{[]string{"OTP_API=sms/log", "OTP_BACKUP_URL=http://sim:2"}, []config.URL{"https://api-v4.mysubmail.com", "http://sim:2"}},
+		{[]string{"OTP_API=sms/log", "OTP_BASE_URL=http://sim:1"}, []config.URL{"http://sim:1"}},
+		{[]string{"OTP_API=sms/log", "OTP_BASE_URL=https://api.mysubmail.com"}, []config.URL{"https://api.mysubmail.com"}},
 	}
 	for _, tt := range tests {
 		cfg, err := config.Load(with(tt.environ...), catalog)

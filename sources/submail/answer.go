@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"strconv"
 	"strings"
 	"time"
 
@@ -29,9 +28,9 @@ type answer interface {
 
 func (s *Source) answer(body io.Reader) answer {
 	if s.cfg.Format == FormatXML {
-		return newXMLAnswer(body, "results", "result", int(s.cfg.MaxRowBytes))
+		return newXMLAnswer(body, s.call.list, s.call.row, int(s.cfg.MaxRowBytes))
 	}
-	return jsonrows.New(body, "results", int(s.cfg.MaxRowBytes))
+	return jsonrows.New(body, s.call.list, int(s.cfg.MaxRowBytes))
 }
 
 // unreadable names what helps against answers that cannot be parsed.
@@ -53,17 +52,13 @@ func (s *Source) check(q query, a answer, rows []scan.Row) (full bool, err error
 	default:
 		return false, fmt.Errorf("the answer has status %q, neither success nor error", s.client.Snippet(status))
 	}
-	if id := strings.TrimSpace(m["appid"]); id != "" && id != s.cfg.AppID {
-		return false, fmt.Errorf("%w: asked for appid %s, got %s", scan.ErrOther, s.cfg.AppID, s.client.Snippet(id))
+	if err := s.owns(strings.TrimSpace(m["appid"])); err != nil {
+		return false, err
 	}
 	if err := s.checkDates(q, m); err != nil {
 		return false, err
 	}
-	e := readEcho(m)
-	if e.count > 0 && a.Found() != jsonrows.Array {
-		return false, fmt.Errorf("the answer counts %d rows and has none", e.count)
-	}
-	if full, err = s.checkEcho(q, e, len(rows)); err != nil {
+	if full, err = s.checkEcho(q, s.call.echo(m), len(rows)); err != nil {
 		return false, err
 	}
 	for _, r := range rows {
@@ -79,19 +74,12 @@ func statusOfAnswer(members map[string]string) string {
 	return strings.ToLower(strings.TrimSpace(members["status"]))
 }
 
-// echo is what an answer says about its place among all rows; -1 where it
-// says nothing.
-type echo struct{ start, end, count int }
-
-func readEcho(members map[string]string) echo {
-	read := func(name string) int {
-		n, err := strconv.Atoi(strings.TrimSpace(members[name]))
-		if err != nil || n < 0 {
-			return -1
-		}
-		return n
+// owns checks the appid of an answer or a row; empty where it has none.
+func (s *Source) owns(id string) error {
+	if id != "" && id != s.cfg.AppID {
+		return fmt.Errorf("%w: asked for appid %s, got %s", scan.ErrOther, s.cfg.AppID, s.client.Snippet(id))
 	}
-	return echo{read("start_row"), read("end_row"), read("count")}
+	return nil
 }
 
 // checkEcho compares the echo with the request and the n rows of the page.
@@ -101,6 +89,8 @@ func readEcho(members map[string]string) echo {
 func (s *Source) checkEcho(q query, e echo, n int) (full bool, err error) {
 	before := q.offset * q.rows
 	switch {
+	case e.rows >= 0 && e.rows != q.rows && (e.rows != n || e.count > before+n):
+		return false, s.refusedRows(q, e.rows)
 	case n == 0 && e.count > before:
 		return false, fmt.Errorf("the answer counts %d rows and has none", e.count)
 	case n == 0:
@@ -132,7 +122,7 @@ func (s *Source) inside(q query, r scan.Row) error {
 	if r.Created.IsZero() || near.Contains(r.Created) || near.Contains(r.Other) {
 		return nil
 	}
-	err := fmt.Errorf("%w: asked for %s, got send_date %s", scan.ErrOutside, q.span, r.Created.UTC().Format(time.RFC3339))
+	err := fmt.Errorf("%w: asked for %s, got %s %s", scan.ErrOutside, q.span, s.call.born, r.Created.UTC().Format(time.RFC3339))
 	const half = 30 * time.Minute
 	for shift := -28 * half; shift <= 28*half; shift += half {
 		if shift != 0 && near.Contains(r.Created.Add(shift)) {

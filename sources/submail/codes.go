@@ -61,6 +61,9 @@ var apiCodes = map[string]apiCode{
 
 // apiError classifies an error the API reports.
 func (s *Source) apiError(code, msg string) error {
+	if strings.Contains(strings.ToLower(msg), noMethod) {
+		return s.unknownMethod(msg)
+	}
 	err := fmt.Errorf("SUBMAIL answered with error %s: %q", s.client.Snippet(code), s.client.Snippet(msg))
 	known, ok := apiCodes[code]
 	if !ok {

@@ -2,7 +2,6 @@ package submail
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -21,7 +20,7 @@ const (
 func (s *Source) checkDates(q query, members map[string]string) error {
 	zone := s.cfg.TimeZone.Location
 	asked := datesOf(q.span, zone)
-	got := dates{strings.TrimSpace(members["start_date"]), strings.TrimSpace(members["end_date"])}
+	got := dates{s.call.local(members["start_date"], zone), s.call.local(members["end_date"], zone)}
 	if got.start == "" || got.end == "" {
 		return nil
 	}

@@ -169,7 +169,7 @@ func TestCache(t *testing.T) {
 				time.Sleep(time.Minute)
 			}
 			form := url.Values{"appid": {"10000"}, "signature": {canaryKey}, "start_date": {fmt.Sprint(quiet.From.Unix())}, "end_date": {fmt.Sprint(quiet.To.Unix())}}
-			r := httptest.NewRequest(http.MethodPost, logPath+".json", strings.NewReader(form.Encode()))
+			r := httptest.NewRequest(http.MethodPost, "/log/message.json", strings.NewReader(form.Encode()))
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			sim.ServeHTTP(httptest.NewRecorder(), r) // another program
 			if _, proven, err := read(t.Context(), s, hour); !errors.Is(err, scan.ErrOther) || proven == hour {

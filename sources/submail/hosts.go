@@ -46,6 +46,9 @@ func (s *Source) explain(base config.URL, err error) error {
 	if base != s.hosts.urls[0] {
 		variable = s.variable("BACKUP_URL")
 	}
+	if lacks(err) {
+		return fmt.Errorf("%w; the host may not have the call %s: %s", err, s.call.api, s.elsewhere(variable))
+	}
 	return fmt.Errorf("%w; check %s", err, variable)
 }
 

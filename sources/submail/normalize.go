@@ -1,7 +1,8 @@
 package submail
 
 import (
-	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -14,65 +15,58 @@ import (
 // Fields are the fields of a row as the API documents them, all optional, and
 // in Other those it does not. Fields that are null are left out.
 type Fields struct {
-	SendID       *jsonrows.Text           `json:"sendId,omitzero"`
-	Project      *jsonrows.Text           `json:"project,omitzero"`
-	Recipient    *jsonrows.Text           `json:"recipient,omitzero"`
-	Message      *jsonrows.Text           `json:"message,omitzero"`
-	Signature    *jsonrows.Text           `json:"signature,omitzero"`
-	ResultStatus *jsonrows.Text           `json:"resultStatus,omitzero"`
-	API          *jsonrows.Text           `json:"api,omitzero"`
-	SendDate     *jsonrows.Text           `json:"sendDate,omitzero"` // local time, as given
-	SentDate     *jsonrows.Text           `json:"sentDate,omitzero"` // local time, as given
-	Length       *jsonrows.Int            `json:"length,omitzero"`
-	Credit       *jsonrows.Number         `json:"credit,omitzero"`
-	Other        map[string]*jsonrows.Any `json:",embed"`
+	SendID        *jsonrows.Text           `json:"sendId,omitzero"`
+	Project       *jsonrows.Text           `json:"project,omitzero"`
+	Recipient     *jsonrows.Text           `json:"recipient,omitzero"`
+	Message       *jsonrows.Text           `json:"message,omitzero"`
+	Signature     *jsonrows.Text           `json:"signature,omitzero"`
+	ResultStatus  *jsonrows.Text           `json:"resultStatus,omitzero"`
+	API           *jsonrows.Text           `json:"api,omitzero"`
+	SendDate      *jsonrows.Text           `json:"sendDate,omitzero"` // local time, as given by log/message
+	SentDate      *jsonrows.Text           `json:"sentDate,omitzero"` // the same
+	Length        *jsonrows.Int            `json:"length,omitzero"`
+	Credit        *jsonrows.Number         `json:"credit,omitzero"`
+	ReportState   *jsonrows.Text           `json:"reportState,omitzero"` // from here on, only of sms/log
+	DroppedReason *jsonrows.Text           `json:"droppedReason,omitzero"`
+	Location      *jsonrows.Text           `json:"location,omitzero"`
+	MobileType    *jsonrows.Text           `json:"mobileType,omitzero"`
+	IPAddress     *jsonrows.Text           `json:"ipAddress,omitzero"`
+	ReportAt      time.Time                `json:"reportAt,omitzero"`
+	AppID         *jsonrows.Text           `json:"appId,omitzero"`
+	Other         map[string]*jsonrows.Any `json:",embed"`
 }
 
-// row is a row by the API's names.
-type row struct {
-	SendID       *jsonrows.Text           `json:"sendID"`
-	Project      *jsonrows.Text           `json:"project"`
-	Recipient    *jsonrows.Text           `json:"recipient"`
-	Message      *jsonrows.Text           `json:"message"`
-	Signature    *jsonrows.Text           `json:"signature"`
-	ResultStatus *jsonrows.Text           `json:"result_status"`
-	API          *jsonrows.Text           `json:"api"`
-	SendDate     *jsonrows.Text           `json:"send_date"`
-	SentDate     *jsonrows.Text           `json:"sent_date"`
-	Length       *jsonrows.Text           `json:"length"`
-	Credit       *jsonrows.Text           `json:"credit"`
-	Other        map[string]*jsonrows.Any `json:",embed"`
+// taken are the names of Fields, which no unknown field of a row can have.
+var taken = []string{
+	"sendId", "project", "recipient", "message", "signature", "resultStatus", "api", "sendDate", "sentDate", "length", "credit",
+	"reportState", "droppedReason", "location", "mobileType", "ipAddress", "reportAt", "appId",
 }
 
-// renamed are the names of Fields that are not the API's: they cannot be kept
-// as unknown fields.
-var renamed = []string{"sendId", "resultStatus", "sendDate", "sentDate"}
+// integer reads a field that is a number. In XML, and in some JSON, one that is
+// not set is empty text.
+func integer(name string, given *jsonrows.Text) (*jsonrows.Int, error) {
+	text := given.Trimmed()
+	if text == "" {
+		return nil, nil //nolint:nilnil // not set
+	}
+	n := new(jsonrows.Int)
+	if n.UnmarshalJSON([]byte(text)) != nil {
+		return nil, fmt.Errorf("field %q is no integer", name)
+	}
+	return n, nil
+}
 
-// fields gives r the names of the event. In XML, and in some JSON, a number
-// that is not set is empty text.
-func (r *row) fields() (Fields, error) {
-	f := Fields{
-		SendID: r.SendID, Project: r.Project, Recipient: r.Recipient, Message: r.Message, Signature: r.Signature,
-		ResultStatus: r.ResultStatus, API: r.API, SendDate: r.SendDate, SentDate: r.SentDate, Other: r.Other,
+// decimal is integer for any number.
+func decimal(name string, given *jsonrows.Text) (*jsonrows.Number, error) {
+	text := given.Trimmed()
+	if text == "" {
+		return nil, nil //nolint:nilnil // not set
 	}
-	for name, value := range f.Other {
-		if value == nil || slices.Contains(renamed, name) {
-			delete(f.Other, name)
-		}
+	n := new(jsonrows.Number)
+	if n.UnmarshalJSON([]byte(text)) != nil {
+		return nil, fmt.Errorf("field %q is no number", name)
 	}
-	if text := r.Length.Trimmed(); text != "" {
-		f.Length = new(jsonrows.Int)
-		if err := f.Length.UnmarshalJSON([]byte(text)); err != nil {
-			return f, errors.New(`field "length" is no integer`)
-		}
-	}
-	if text := r.Credit.Trimmed(); text != "" {
-		f.Credit = new(jsonrows.Number)
-		if err := f.Credit.UnmarshalJSON([]byte(text)); err != nil {
-			return f, errors.New(`field "credit" is no number`)
-		}
-	}
-	return f, nil
+	return n, nil
 }
 
 // Normalize makes an event of a row.
@@ -80,14 +74,11 @@ func (s *Source) Normalize(st sources.Stream, r sources.Record) (schema.Event, e
 	if r.Fault != nil {
 		return schema.Event{}, r.Fault
 	}
-	var given row
-	if err := jsonrows.Decode(r.Raw, &given); err != nil {
-		return schema.Event{}, fault.Reject("decode", err)
-	}
-	f, err := given.fields()
+	f, changed, err := s.call.fields(r.Raw, s.cfg.TimeZone.Location)
 	if err != nil {
 		return schema.Event{}, fault.Reject("decode", err)
 	}
+	maps.DeleteFunc(f.Other, func(name string, value *jsonrows.Any) bool { return value == nil || slices.Contains(taken, name) })
 	return schema.Event{
 		SchemaVersion:  schema.Version,
 		Source:         schema.Source{System: System, Account: s.account, Stream: st.Name},
@@ -96,15 +87,15 @@ func (s *Source) Normalize(st sources.Stream, r sources.Record) (schema.Event, e
 		Status:         status(statusOf(f.ResultStatus)),
 		ProviderStatus: f.ResultStatus.Trimmed(),
 		CreatedAt:      r.Created.UTC(),
-		UpdatedAt:      s.updated(f.SentDate.Trimmed(), r.Created),
+		UpdatedAt:      s.updated(changed, r.Created),
 		Section:        map[string]any{System: f},
 	}, nil
 }
 
-// updated returns the time that sent_date stands for, not before created if
-// there is a choice; zero when it cannot be read.
-func (s *Source) updated(sent string, created time.Time) time.Time {
-	times, err := instants(sent, s.cfg.TimeZone.Location)
+// updated returns the time that changed stands for, not before created if there
+// is a choice; zero when it cannot be read.
+func (s *Source) updated(changed moment, created time.Time) time.Time {
+	times, err := changed.instants(s.cfg.TimeZone.Location)
 	if err != nil {
 		return time.Time{}
 	}

@@ -1,6 +1,7 @@
 package submail
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -26,45 +27,39 @@ var progress = map[string]int64{
 	statusRequest: 1, statusPending: 2, statusSending: 3, statusUnknown: 4, statusDelivered: 5, statusDropped: 5,
 }
 
-// keys are the fields that identify a row and tell its versions apart.
-type keys struct {
-	SendID       *jsonrows.Text `json:"sendID"`
-	ResultStatus *jsonrows.Text `json:"result_status"`
-	SendDate     *jsonrows.Text `json:"send_date"`
-	SentDate     *jsonrows.Text `json:"sent_date"`
-}
-
 // record makes a record of a row of the answer to q. A row that can be no
-// event is a record with a fault.
-func (s *Source) record(q query, row jsonrows.Row) scan.Row {
+// event is a record with a fault; one of another application is an error.
+func (s *Source) record(q query, row jsonrows.Row) (scan.Row, error) {
 	r := row.Record(s.variable("MAX_ROW_BYTES"))
 	if r.Fault != nil {
-		return scan.Row{Record: r}
+		return scan.Row{Record: r}, nil
 	}
-	var k keys
-	if err := jsonrows.Decode(row.Raw, &k); err != nil {
-		return scan.Row{Record: jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "sendID"), err)}
+	k, err := s.call.keys(row.Raw, s.cfg.TimeZone.Location)
+	if err != nil {
+		return scan.Row{Record: jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "sendID"), err)}, nil
 	}
-	sent, err := within(k.SentDate.Trimmed(), s.cfg.TimeZone.Location, q.span)
+	if err := s.owns(k.appID); err != nil {
+		return scan.Row{}, err
+	}
+	sent, err := k.sent.within(s.cfg.TimeZone.Location, q.span)
 	if err != nil {
 		sent = time.Time{} // not sent yet, or the row may be an event all the same
 	}
-	return scan.Row{Record: s.keyed(q, r, &k), Other: sent}
+	return scan.Row{Record: s.keyed(q, r, &k), Other: sent}, nil
 }
 
 // keyed sets the fields of r that follow from its keys.
 func (s *Source) keyed(q query, r sources.Record, k *keys) sources.Record {
-	created, err := within(k.SendDate.Trimmed(), s.cfg.TimeZone.Location, q.span)
+	created, err := k.send.within(s.cfg.TimeZone.Location, q.span)
 	if err != nil {
-		return jsonrows.Reject(r, "decode", k.SendID.Trimmed(), err)
+		return jsonrows.Reject(r, "decode", k.id, fmt.Errorf("field %q %w", s.call.born, err))
 	}
 	r.Created = created
-	if r = jsonrows.Identify(r, "sendID", k.SendID.Trimmed()); r.Fault != nil {
+	if r = jsonrows.Identify(r, "sendID", k.id); r.Fault != nil {
 		return r
 	}
-	status := statusOf(k.ResultStatus)
-	r.Print, r.Rank = k.print(), rank(status)
-	r.Terminal = status == statusDelivered || status == statusDropped
+	r.Print, r.Rank = k.print(), rank(k.status)
+	r.Terminal = k.status == statusDelivered || k.status == statusDropped
 	return r
 }
 
@@ -82,14 +77,4 @@ func rank(status string) int64 {
 		return n
 	}
 	return progress[statusUnknown]
-}
-
-// print hashes result_status and sent_date, spelled the same for JSON and XML.
-// It holds nothing of the message.
-func (k *keys) print() string {
-	sent := k.SentDate.Trimmed()
-	if strings.HasPrefix(sent, "0000-00-00") {
-		sent = ""
-	}
-	return jsonrows.Sum([]byte(statusOf(k.ResultStatus) + "\x00" + sent))
 }

@@ -58,8 +58,8 @@ func TestRecords(t *testing.T) {
 // TestPrint checks which fields change the print, and that spelling does not.
 func TestPrint(t *testing.T) {
 	printOf := func(row string) string {
-		var k keys
-		if err := jsonrows.Decode([]byte(row), &k); err != nil {
+		k, err := messageKeys([]byte(row), time.UTC)
+		if err != nil {
 			t.Fatal(err)
 		}
 		return k.print()

@@ -18,8 +18,6 @@ import (
 	"connector/sources"
 )
 
-const logPath = "/log/message"
-
 // query is one request for a page.
 type query struct {
 	span   sources.Span
@@ -33,17 +31,10 @@ func (s *Source) params(q query) map[string]string {
 		"appid":      s.cfg.AppID,
 		"start_date": strconv.FormatInt(q.span.From.Unix(), 10),
 		"end_date":   strconv.FormatInt(q.span.To.Unix(), 10),
-		"order_by":   "asc",
 		"rows":       strconv.Itoa(q.rows),
-		"offset":     strconv.Itoa(q.offset),
 	}
-	for name, value := range map[string]string{
-		"recipient": s.cfg.Recipient, "project": s.cfg.Project, "result_status": string(s.cfg.ResultStatus),
-	} {
-		if value != "" {
-			p[name] = value
-		}
-	}
+	s.call.params(p, &s.cfg, q)
+	maps.DeleteFunc(p, func(_, value string) bool { return value == "" }) // filters that are not set
 	return p
 }
 
@@ -88,7 +79,7 @@ func (s *Source) attempt(ctx context.Context, base config.URL, q query) (*http.R
 	if err != nil {
 		return nil, errors.New("encoding the request: a parameter is not UTF-8")
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, string(base)+logPath+"."+string(s.cfg.Format), bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, string(base)+s.call.path(s.cfg.Format), bytes.NewReader(body))
 	if err != nil {
 		return nil, errors.New("building the request: the base URL is not a URL")
 	}

@@ -85,7 +85,7 @@ func TestMinInterval(t *testing.T) {
 		s, sim := inBubble(t, apisim.SubmailConfig{}, func(c *Config) { c.MinInterval = time.Minute })
 		var calls []time.Time
 		sim.Faults.Hook(func(r *http.Request) apisim.Fault {
-			if !strings.HasPrefix(r.URL.Path, logPath) {
+			if !strings.HasPrefix(r.URL.Path, "/log/message") {
 				return apisim.Fault{Kind: apisim.Slow, Delay: 2 * time.Second, After: 1 << 20}
 			}
 			if calls = append(calls, time.Now()); len(calls) == 2 {

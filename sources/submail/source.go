@@ -1,5 +1,5 @@
-// Package submail reads SUBMAIL's log of text messages, POST /log/message.
-// One stream, "sms".
+// Package submail reads SUBMAIL's log of text messages, by POST /log/message or
+// its successor /sms/log. One stream, "sms".
 package submail
 
 import (
@@ -31,6 +31,7 @@ const (
 type Source struct {
 	account string
 	cfg     Config
+	call    call
 	client  *httpx.Client
 	hosts   *hosts
 	log     *slog.Logger
@@ -52,7 +53,7 @@ func New(account string, cfg Config, opts httpx.Options) (*Source, error) {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Source{
-		account: account, cfg: cfg, client: httpx.New(opts, nil, cfg.AppKey),
+		account: account, cfg: cfg, call: cfg.API.call(), client: httpx.New(opts, nil, cfg.AppKey),
 		hosts: &hosts{urls: cfg.BaseURLs()}, log: opts.Logger,
 		size: newPageSize(cfg.Rows),
 	}
@@ -125,7 +126,11 @@ func (s *Source) page(ctx context.Context, q query) (scan.Page, error) {
 		if err != nil {
 			return scan.Page{}, s.unreadable(err)
 		}
-		page.Rows = append(page.Rows, s.record(q, row))
+		record, err := s.record(q, row)
+		if err != nil {
+			return scan.Page{}, err
+		}
+		page.Rows = append(page.Rows, record)
 		bytes += len(row.Raw)
 		if err := s.checkSize(q, len(page.Rows), bytes); err != nil {
 			return scan.Page{}, err
@@ -136,7 +141,7 @@ func (s *Source) page(ctx context.Context, q query) (scan.Page, error) {
 		return scan.Page{}, err
 	}
 	s.size.fits(bytes)
-	page.Total = max(0, readEcho(a.Members()).count)
+	page.Total = max(0, s.call.echo(a.Members()).count)
 	return page, nil
 }
 

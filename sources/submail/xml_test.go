@@ -185,9 +185,9 @@ func FuzzRecord(f *testing.F) {
 		if !jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
 			return
 		}
-		r := s.record(query{span: seedSpan}, jsonrows.Row{Raw: raw, Size: int64(len(raw))})
-		if r.ID == "" || r.Print == "" {
-			t.Fatalf("got %+v", r)
+		r, err := s.record(query{span: seedSpan}, jsonrows.Row{Raw: raw, Size: int64(len(raw))})
+		if err != nil || r.ID == "" || r.Print == "" {
+			t.Fatalf("got %+v, %v", r, err)
 		}
 		e, err := s.Normalize(s.Streams()[0], r.Record)
 		if err != nil {

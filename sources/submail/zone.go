@@ -6,10 +6,54 @@ import (
 	"time"
 
 	"connector/sources"
+	"connector/sources/jsonrows"
 )
 
-// errTime says that send_date cannot be read.
-var errTime = errors.New(`field "send_date" is no time such as 2006-01-02 15:04:05`)
+// errTime says that a time cannot be read; it continues "field …".
+var errTime = errors.New("is no time such as 2006-01-02 15:04:05, and no seconds since 1970")
+
+// moment is a time of a row.
+type moment struct {
+	local string    // in the zone of the account, or what was given in its place
+	at    time.Time // zero where only the local time was given
+}
+
+// lastMoment is the first second that is none of a moment's.
+var lastMoment = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// seconds reads a time in seconds since 1970, of which 0 is not set. Other
+// text counts as local time.
+func seconds(given *jsonrows.Text, zone *time.Location) moment {
+	text := given.Trimmed()
+	var n jsonrows.Int
+	if n.UnmarshalJSON([]byte(text)) != nil {
+		return moment{local: text}
+	}
+	at := time.Unix(int64(n), 0).UTC()
+	switch {
+	case n == 0:
+		return moment{}
+	case n < 0 || !at.Before(lastMoment):
+		return moment{local: text}
+	}
+	return moment{at.In(zone).Format(time.DateTime), at}
+}
+
+// text returns the local time of a field, nil where the row has none.
+func (m moment) text(given *jsonrows.Text) *jsonrows.Text {
+	if given == nil {
+		return nil
+	}
+	return new(jsonrows.Text(m.local))
+}
+
+// instants returns the times, ascending, that m may stand for in zone.
+func (m moment) instants(zone *time.Location) ([]time.Time, error) {
+	if !m.at.IsZero() {
+		return []time.Time{m.at}, nil
+	}
+	return instants(m.local, zone)
+}
 
 // instants returns the times, ascending, that local may stand for in zone:
 // two where clocks were turned back. A time that clocks skipped counts by the
@@ -35,10 +79,10 @@ func instants(local string, zone *time.Location) ([]time.Time, error) {
 	return slices.CompactFunc(times, time.Time.Equal), nil
 }
 
-// within returns the time that local stands for, the first in span if there
-// is a choice.
-func within(local string, zone *time.Location, span sources.Span) (time.Time, error) {
-	times, err := instants(local, zone)
+// within returns the time that m stands for, the first in span if there is a
+// choice.
+func (m moment) within(zone *time.Location, span sources.Span) (time.Time, error) {
+	times, err := m.instants(zone)
 	if err != nil {
 		return time.Time{}, err
 	}
