@@ -1,5 +1,6 @@
 // Package apisim simulates the two provider APIs, speaking real HTTP: ekuaibao's outboundMessageLogs with its token and location calls, and
-// SUBMAIL's log/message with its timestamp service. Tests and the demo read from it; it knows nothing of the product.
+// SUBMAIL's log/message and sms/log, which show the same rows, with its timestamp service. Tests and the demo read from it; it knows
+// nothing of the product.
 //
 //	sim := apisim.NewSubmail(apisim.SubmailConfig{Population: apisim.Population{Seed: 1, Every: time.Second, Change: 0.5}})
 //	url := sim.Serve(listener) // any net.Listener; in a synctest bubble NewPipeListener and its DialContext
@@ -34,14 +35,19 @@
 //	ekuaibao  TextCodes      error codes come as JSON strings
 //	ekuaibao  Location       base URL that the location call gives; by default the one it was sent to. null for unknown companies
 //	both      Gzip           answers are compressed, for clients that take gzip: sim.Gzip.Store(true)
-//	SUBMAIL   MinInterval    a query too soon gets the previous complete answer again, with its foreign echo
+//	SUBMAIL   MinInterval    a query too soon gets the previous complete answer of either call again, with its foreign echo
 //	SUBMAIL   ClampRows      every rows parameter counts as invalid: 50
-//	SUBMAIL   CountTotal     count is the total instead of the rows on the page
+//	SUBMAIL   CountTotal     log/message: count is the total instead of the rows on the page
+//	SUBMAIL   Descending     sms/log: the newest rows come first; ascending by default
+//	SUBMAIL   Unordered      sms/log: rows come in no order, the same for the same window
+//	SUBMAIL   Pending        sms/log: any status before delivered and dropped is pending, as documented
+//	SUBMAIL   UnknownMethod  a host that does not have the call of this path
 //	SUBMAIL   ShuffleTies    rows of one second change places from request to request
 //	SUBMAIL   Padded         spaces around the text of all XML elements (errors always have them)
 //	SUBMAIL   BOM            a UTF-8 byte order mark leads JSON
 //	SUBMAIL   Quoted         numbers come as JSON strings
 //	SUBMAIL   NumericCodes   error codes come as JSON numbers
+//	SUBMAIL   ErrorStatus    HTTP status of errors, 200 by default; the hosts of sms/log document 400
 //	SUBMAIL   Config.Zone    IANA zone of the local times, Asia/Shanghai by default
 //
 // # Faults

@@ -100,24 +100,25 @@ func phpEscape(raw []byte) []byte {
 	return out
 }
 
-// xmlRows writes rows as result elements.
+// xmlRows writes rows as XML elements.
 type xmlRows struct {
-	pad string // put around the text of each element
+	name string // of the element of a row
+	pad  string // put around the text of each element
 }
 
 func (x xmlRows) row(f Fields, order []string) ([]byte, error) {
 	var b bytes.Buffer
-	b.WriteString("<result>")
+	b.WriteString("<" + x.name + ">")
 	for _, name := range f.names(order) {
 		x.element(&b, name, text(f[name]))
 	}
-	b.WriteString("</result>")
+	b.WriteString("</" + x.name + ">")
 	return b.Bytes(), nil
 }
 
 func (x xmlRows) text(s string) ([]byte, error) {
 	var b bytes.Buffer
-	x.element(&b, "result", s)
+	x.element(&b, x.name, s)
 	return b.Bytes(), nil
 }
 

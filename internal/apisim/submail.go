@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"iter"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -18,6 +19,7 @@ import (
 const (
 	SubmailTimestampPath = "/service/timestamp"
 	SubmailLogPath       = "/log/message"
+	SubmailSMSLogPath    = "/sms/log"
 )
 
 // Credentials a Submail accepts where its configuration names none; the key holds the word canary, by which a leak is found.
@@ -28,14 +30,19 @@ const (
 
 // SubmailSwitches is the standing behaviour of a Submail.
 type SubmailSwitches struct {
-	MinInterval  time.Duration // a query sooner after the last complete answer gets that answer again; 0: none
-	ClampRows    bool          // every rows parameter counts as invalid: 50 rows
-	CountTotal   bool          // count is the number of matching rows instead of the number on the page
-	ShuffleTies  bool          // rows of one second come in another order for each request
-	Padded       bool          // spaces around the text of all XML elements; those of errors always have them
-	BOM          bool          // a UTF-8 byte order mark leads each JSON answer
-	Quoted       bool          // numbers come as JSON strings
-	NumericCodes bool          // error codes come as JSON numbers
+	MinInterval   time.Duration // a query sooner after the last complete answer, to either call, gets its rows again; 0: none
+	ClampRows     bool          // every rows parameter counts as invalid: 50 rows
+	CountTotal    bool          // log/message: count is the number of matching rows instead of the number on the page
+	ShuffleTies   bool          // rows of one second come in another order for each request
+	Descending    bool          // sms/log: the newest rows come first
+	Unordered     bool          // sms/log: rows come in no order, the same for the same window
+	Pending       bool          // sms/log: any status before delivered and dropped is pending
+	UnknownMethod string        // path of a call that this host does not have
+	Padded        bool          // spaces around the text of all XML elements; those of errors always have them
+	BOM           bool          // a UTF-8 byte order mark leads each JSON answer
+	Quoted        bool          // numbers come as JSON strings
+	NumericCodes  bool          // error codes come as JSON numbers
+	ErrorStatus   int           // HTTP status of errors; 0: 200
 }
 
 // SubmailConfig configures a Submail; every field may be left zero.
@@ -49,7 +56,8 @@ type SubmailConfig struct {
 	Switches   SubmailSwitches
 }
 
-// Submail simulates the SUBMAIL API: the timestamp service and log/message. It is an http.Handler.
+// Submail simulates the SUBMAIL API: the timestamp service, log/message and sms/log, which show the same rows. It is an
+// http.Handler.
 type Submail struct {
 	*simulator
 	// Switches is the standing behaviour.
@@ -90,11 +98,12 @@ func (s *Submail) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.answering.RLock()
 	defer s.answering.RUnlock()
 	path, format, dot := strings.Cut(r.URL.Path, ".")
-	a, ok := s.begin(w, r, path == SubmailLogPath)
+	call, query := s.call(path)
+	a, ok := s.begin(w, r, query)
 	if !ok {
 		return
 	}
-	enc := s.encoding(format)
+	enc := s.encoding(call, format)
 	w.Header().Set("Content-Type", enc.contentType)
 	switch {
 	case a.fault.Kind == APIError:
@@ -103,7 +112,9 @@ func (s *Submail) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 	case path == SubmailTimestampPath && r.Method == http.MethodGet:
 		enc.timestamp(a)
-	case path == SubmailLogPath && r.Method == http.MethodPost:
+	case path == s.Switches.Get().UnknownMethod:
+		enc.refuse(a, apiError{"100", "Unknown method"})
+	case query && r.Method == http.MethodPost:
 		s.logs(a, enc)
 	default:
 		http.NotFound(w, r)
@@ -118,12 +129,12 @@ func (s *Submail) logs(a *answer, enc encoding) {
 	}
 	p := s.cached(a.now)
 	if p == nil {
-		p = s.read(a, s.parse(params, a.now))
+		p = s.read(a, s.parse(enc.call, params, a.now))
 	}
 	var body bytes.Buffer
 	for i, fields := range p.rows {
 		entry := p.entries[i]
-		raw, err := s.encode(enc.rows, fields, &entry)
+		raw, err := s.encode(enc.call.encoder(enc.rows, p.items[i]), fields, &entry)
 		if err != nil {
 			panic(http.ErrAbortHandler) // a placed row cannot be encoded
 		}
@@ -159,20 +170,23 @@ func (s *Submail) cached(now time.Time) *page {
 // logQuery is a checked query of the log.
 type logQuery struct {
 	query
-	filters map[string]string // by field
-	size    int
-	offset  int // in pages
-	total   bool
+	filters   map[string]string // by field
+	size      int
+	first     int  // rows before the page
+	count     bool // whether to count all rows
+	counted   bool // SubmailSwitches.CountTotal
+	unordered bool
 }
 
 // parse reads the query parameters; invalid ones count as absent, as far as is known.
-func (s *Submail) parse(params map[string]string, now time.Time) logQuery {
+func (s *Submail) parse(call submailCall, params map[string]string, now time.Time) logQuery {
 	sw := s.Switches.Get()
-	local := now.In(s.zone)
-	midnight := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, s.zone)
-	q := logQuery{
-		query:   query{stream: "sms", from: midnight, to: midnight.AddDate(0, 0, 1).Add(-time.Second), desc: params["order_by"] != "asc"},
-		filters: map[string]string{}, size: 50, total: sw.CountTotal,
+	from, to := call.span(now.In(s.zone))
+	q := logQuery{query: query{stream: "sms", from: from, to: to}, filters: map[string]string{}, counted: sw.CountTotal}
+	if call.byRows {
+		q.desc, q.unordered, q.count = sw.Descending, sw.Unordered, true
+	} else {
+		q.desc, q.count = params["order_by"] != "asc", sw.CountTotal
 	}
 	if sec, err := strconv.ParseInt(params["start_date"], 10, 64); err == nil {
 		q.from = time.Unix(sec, 0)
@@ -180,15 +194,14 @@ func (s *Submail) parse(params map[string]string, now time.Time) logQuery {
 	if sec, err := strconv.ParseInt(params["end_date"], 10, 64); err == nil {
 		q.to = time.Unix(sec, 0)
 	}
-	if n, err := strconv.Atoi(params["rows"]); err == nil && n >= 10 && n <= 1000 && !sw.ClampRows {
-		q.size = n
+	if sw.ClampRows {
+		params = maps.Clone(params)
+		delete(params, "rows")
 	}
-	if n, err := strconv.Atoi(params["offset"]); err == nil {
-		q.offset = min(max(n, 0), math.MaxInt32)
-	}
-	for _, name := range []string{"recipient", "project", "result_status"} {
+	q.first, q.size = call.page(params)
+	for name, field := range call.filters {
 		if params[name] != "" {
-			q.filters[name] = params[name]
+			q.filters[field] = params[name]
 		}
 	}
 	return q
@@ -196,49 +209,46 @@ func (s *Submail) parse(params map[string]string, now time.Time) logQuery {
 
 // page is one answer to a query of the log.
 type page struct {
-	appID            string
-	count            int
-	startRow, endRow int
-	start, end       string
-	rows             []Fields
-	entries          []entry
+	from, to time.Time
+	first    int // rows before it
+	size     int // most rows
+	total    int // rows of all pages, where counted
+	counted  bool
+	rows     []Fields
+	items    []item
+	entries  []entry
 }
 
 // read collects the page q asks for, of the data of the answer's time.
 func (s *Submail) read(a *answer, q logQuery) *page {
 	q.now = a.data
-	first := q.offset * q.size
-	p := &page{
-		appID: s.appID, startRow: first + 1,
-		start: q.from.In(s.zone).Format(time.DateTime), end: q.to.In(s.zone).Format(time.DateTime),
-	}
-	matching := 0
+	p := &page{from: q.from, to: q.to, first: q.first, size: q.size, counted: q.counted}
 	for it := range s.ordered(q) {
-		var fields Fields
-		var e entry
-		if wanted := matching >= first && len(p.rows) < q.size; wanted || len(q.filters) > 0 {
-			fields, e = s.show(it, a.data)
+		wanted := p.total >= q.first && len(p.rows) < q.size
+		if wanted || len(q.filters) > 0 {
+			fields, e := s.show(it, a.data)
 			if !passes(fields, q.filters) {
 				continue
 			}
 			if wanted {
-				p.rows, p.entries = append(p.rows, fields), append(p.entries, e)
+				it.versions = it.versions[:it.version(a.data)+1]
+				p.rows, p.items, p.entries = append(p.rows, fields), append(p.items, it), append(p.entries, e)
 			}
 		}
-		matching++
-		if len(p.rows) == q.size && !q.total {
+		p.total++
+		if len(p.rows) == q.size && !q.count {
 			break
 		}
-	}
-	p.count, p.endRow = len(p.rows), first+len(p.rows)
-	if q.total {
-		p.count = matching
 	}
 	return p
 }
 
 func (s *Submail) ordered(q logQuery) iter.Seq[item] {
 	rows := s.rows(q.query)
+	if q.unordered {
+		r := rand.New(rand.NewPCG(s.Seed, uint64(q.from.Unix()))) //nolint:gosec // simulated data
+		return shuffled(rows, r, math.MaxInt, func(_, _ item) bool { return true })
+	}
 	if !s.Switches.Get().ShuffleTies {
 		return rows
 	}

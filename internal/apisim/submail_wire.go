@@ -2,9 +2,11 @@ package apisim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 )
 
 const xmlHeader = `<?xml version="1.0" encoding="utf-8"?>` + "\n"
@@ -17,15 +19,17 @@ type encoding struct {
 	pad         string // around the text of XML elements
 	json        jsonRows
 	numeric     bool // error codes
+	status      int  // HTTP status of errors
 	rows        encoder
+	call        submailCall
 }
 
-// encoding returns the format named by the suffix of the path; without one it is JSON.
-func (s *Submail) encoding(format string) encoding {
+// encoding returns that of answers to a call in the format named by the suffix of the path; without one it is JSON.
+func (s *Submail) encoding(call submailCall, format string) encoding {
 	sw := s.Switches.Get()
 	e := encoding{
 		xml: format == "xml", contentType: "application/json; charset=utf-8",
-		json: jsonRows{php: true, quoted: sw.Quoted}, numeric: sw.NumericCodes,
+		json: jsonRows{php: true, quoted: sw.Quoted}, numeric: sw.NumericCodes, status: cmp.Or(sw.ErrorStatus, http.StatusOK), call: call,
 	}
 	if sw.BOM {
 		e.bom = "\ufeff"
@@ -36,23 +40,19 @@ func (s *Submail) encoding(format string) encoding {
 	e.rows = e.json
 	if e.xml {
 		e.contentType, e.bom = "text/xml; charset=utf-8", ""
-		e.rows = xmlRows{pad: e.pad}
+		e.rows = xmlRows{name: call.row, pad: e.pad}
 	}
 	return e
 }
 
 // frame returns what surrounds the rows of a page.
 func (e encoding) frame(p *page) (head, tail string) {
-	fields := Fields{
-		"status": "success", "appid": p.appID, "count": p.count,
-		"start_row": p.startRow, "end_row": p.endRow, "start_date": p.start, "end_date": p.end,
-	}
-	order := []string{"status", "appid", "count", "start_row", "end_row", "start_date", "end_date"}
+	fields, order, list := e.call.members(p), e.call.order, e.call.list
 	if e.xml {
-		return xmlHeader + "<xml>" + e.elements(fields, order, e.pad) + "\n    <results>", "\n    </results>\n</xml>"
+		return xmlHeader + "<xml>" + e.elements(fields, order, e.pad) + "\n    <" + list + ">", "\n    </" + list + ">\n</xml>"
 	}
 	object, _ := e.json.row(fields, order) // strings and numbers encode
-	return e.bom + string(object[:len(object)-1]) + `,"results":[`, "]}"
+	return e.bom + string(object[:len(object)-1]) + `,"` + list + `":[`, "]}"
 }
 
 func (e encoding) elements(f Fields, order []string, pad string) string {
@@ -75,12 +75,13 @@ func (e encoding) join(body *bytes.Buffer, raw []byte, i int) {
 	body.Write(raw)
 }
 
-// refuse answers with an error, HTTP status 200.
+// refuse answers with an error.
 func (e encoding) refuse(a *answer, err apiError) {
 	f := Fields{"status": "error", "code": err.code, "msg": err.msg}
 	if e.numeric {
 		f["code"] = json.Number(err.code)
 	}
+	a.w.WriteHeader(e.status)
 	e.small(a, f, []string{"status", "code", "msg"}, " ")
 }
 

@@ -88,9 +88,10 @@ func (s *Source) owns(id string) error {
 // the API may leave out the list and the count.
 func (s *Source) checkEcho(q query, e echo, n int) (full bool, err error) {
 	before := q.offset * q.rows
-	switch {
-	case e.rows >= 0 && e.rows != q.rows && (e.rows != n || e.count > before+n):
+	if e.short(q, n) {
 		return false, s.refusedRows(q, e.rows)
+	}
+	switch {
 	case n == 0 && e.count > before:
 		return false, fmt.Errorf("the answer counts %d rows and has none", e.count)
 	case n == 0:

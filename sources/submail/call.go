@@ -62,6 +62,12 @@ type echo struct {
 	rows       int // most rows of a page
 }
 
+// short reports whether an answer with n rows says that a page has fewer than q
+// asks for. A number like that of the rows may mean those, when no more follow.
+func (e echo) short(q query, n int) bool {
+	return e.rows >= 0 && e.rows != q.rows && (e.rows != n || e.count > q.offset*q.rows+n)
+}
+
 // number reads a number of an echo.
 func number(members map[string]string, name string) int {
 	n, err := strconv.Atoi(strings.TrimSpace(members[name]))

@@ -36,7 +36,7 @@ func (s *Source) record(q query, row jsonrows.Row) (scan.Row, error) {
 	}
 	k, err := s.call.keys(row.Raw, s.cfg.TimeZone.Location)
 	if err != nil {
-		return scan.Row{Record: jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "sendID"), err)}, nil
+		return scan.Row{Record: jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "sendID"), err)}, nil //nolint:nilerr // the record carries it
 	}
 	if err := s.owns(k.appID); err != nil {
 		return scan.Row{}, err
