@@ -32,11 +32,11 @@ var progress = map[string]int64{
 func (s *Source) record(q query, row jsonrows.Row) (scan.Row, error) {
 	r := row.Record(s.variable("MAX_ROW_BYTES"))
 	if r.Fault != nil {
-		return scan.Row{Record: r}, nil
+		return scan.Row{Record: r}, nil //nolint:nilerr // the record carries it
 	}
 	k, err := s.call.keys(row.Raw, s.cfg.TimeZone.Location)
 	if err != nil {
-		return scan.Row{Record: jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "sendID"), err)}, nil //nolint:nilerr // the record carries it
+		return scan.Row{Record: jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "sendID"), err)}, nil
 	}
 	if err := s.owns(k.appID); err != nil {
 		return scan.Row{}, err
