@@ -13,20 +13,22 @@ import (
 	"connector/sources/sourcetest"
 )
 
-// TestConformance runs the kit on a simulated provider, in both formats.
+// TestConformance runs the kit on a simulated provider, with both calls and in both formats.
 func TestConformance(t *testing.T) {
-	for _, format := range []Format{FormatJSON, FormatXML} {
-		t.Run(string(format), func(t *testing.T) {
-			for _, err := range sourcetest.Check(t.Context(), conformance(t, format)) {
-				t.Error(err)
-			}
-		})
+	for _, api := range []API{APILogMessage, APISMSLog} {
+		for _, format := range []Format{FormatJSON, FormatXML} {
+			t.Run(string(api)+"."+string(format), func(t *testing.T) {
+				for _, err := range sourcetest.Check(t.Context(), conformance(t, api, format)) {
+					t.Error(err)
+				}
+			})
+		}
 	}
 }
 
-// conformance returns a source in one format and its simulator, which shows
+// conformance returns a source of one call in one format and its simulator, which shows
 // the data of hours ago, later and later, so that rows appear and change.
-func conformance(t *testing.T, format Format) sourcetest.Harness {
+func conformance(t *testing.T, api API, format Format) sourcetest.Harness {
 	t.Helper()
 	began, day := time.Now(), noon.Add(-24*time.Hour)
 	clock := func() time.Time { return noon.Add(time.Since(began)) }
@@ -96,7 +98,7 @@ func conformance(t *testing.T, format Format) sourcetest.Harness {
 	t.Cleanup(tr.CloseIdleConnections)
 	h.Open = func(log *slog.Logger) (sources.Source, error) {
 		cfg := settings(base, base)
-		cfg.Format, cfg.Rows, cfg.MaxRowBytes = format, 100, 300<<10
+		cfg.API, cfg.Format, cfg.Rows, cfg.MaxRowBytes = api, format, 100, 300<<10
 		return New("otp", cfg, httpx.Options{Transport: tr, Logger: log, Version: "test"})
 	}
 	return h

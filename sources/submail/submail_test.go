@@ -111,6 +111,8 @@ func simulator(ties time.Duration) *apisim.Submail {
 	})
 }
 
+func smsLog(c *Config) { c.API = APISMSLog }
+
 // TestBehaviours scans a known population while the provider behaves in each documented way.
 func TestBehaviours(t *testing.T) {
 	tests := []struct {
@@ -128,6 +130,14 @@ func TestBehaviours(t *testing.T) {
 		{"padded XML", time.Second, apisim.SubmailSwitches{Padded: true}, func(c *Config) { c.Format = FormatXML }},
 		{"50 rows whatever is asked, unnoticed", time.Second, apisim.SubmailSwitches{ClampRows: true}, nil},
 		{"default number of rows", time.Second, apisim.SubmailSwitches{}, func(c *Config) { c.Rows = 50 }},
+		{"sms/log", time.Second, apisim.SubmailSwitches{}, smsLog},
+		{"sms/log, descending", time.Second, apisim.SubmailSwitches{Descending: true}, smsLog},
+		{"sms/log, no order", time.Second, apisim.SubmailSwitches{Unordered: true}, smsLog},
+		{"sms/log, ties in any order", 30 * time.Second, apisim.SubmailSwitches{ShuffleTies: true}, smsLog},
+		{"sms/log, ties of more than a page", 150 * time.Second, apisim.SubmailSwitches{}, smsLog},
+		{"sms/log, the same, descending", 150 * time.Second, apisim.SubmailSwitches{Descending: true}, smsLog},
+		{"sms/log, BOM and quoted numbers", time.Second, apisim.SubmailSwitches{BOM: true, Quoted: true}, smsLog},
+		{"sms/log, padded XML", time.Second, apisim.SubmailSwitches{Padded: true}, func(c *Config) { c.API, c.Format = APISMSLog, FormatXML }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -173,37 +173,6 @@ func FuzzXML(f *testing.F) {
 	})
 }
 
-// FuzzRecord checks that any row becomes an event that keeps the schema, or a rejected record, and never panics.
-func FuzzRecord(f *testing.F) {
-	f.Add([]byte(goodRow))
-	f.Add([]byte(`{"sendID":9007199254740993,"send_date":"2015-01-19 15:21:27","message":"\ud800","length":"","credit":1e2,"x":{"a":1,"a":2}}`))
-	s, err := New("otp", settings("http://x", "http://x"), httpOptions())
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		if !jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
-			return
-		}
-		r, err := s.record(query{span: seedSpan}, jsonrows.Row{Raw: raw, Size: int64(len(raw))})
-		if err != nil || r.ID == "" || r.Print == "" {
-			t.Fatalf("got %+v, %v", r, err)
-		}
-		e, err := s.Normalize(s.Streams()[0], r.Record)
-		if err != nil {
-			return
-		}
-		e.Record.Revision, e.ObservedAt = 1, noon
-		m, err := e.Message()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := schema.Validate(m.Body); err != nil {
-			t.Fatalf("%v: %s", err, m.Body)
-		}
-	})
-}
-
 // BenchmarkXML measures reading a page of 1000 rows.
 func BenchmarkXML(b *testing.B) {
 	var page strings.Builder
