@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,7 @@ import (
 	"connector/internal/fault"
 	"connector/schema"
 	"connector/sources"
+	"connector/sources/jsonrows"
 	"connector/sources/scan"
 )
 
@@ -211,6 +213,26 @@ func TestSMSZone(t *testing.T) {
 	}
 	if print(`{"sent_at":0}`, "UTC") != print(`{}`, "Asia/Shanghai") || print(`{"sent_at":null}`, "UTC") != print(`{"sent_at":""}`, "UTC") {
 		t.Error("the print of a message that was not sent differs")
+	}
+}
+
+// TestSMSFold has a time whose local time has passed an hour before, too.
+func TestSMSFold(t *testing.T) {
+	second, zone := time.Date(2025, 11, 2, 6, 30, 0, 0, time.UTC), location("America/New_York")
+	given := jsonrows.Text(strconv.FormatInt(second.Unix(), 10))
+	m := seconds(&given, zone)
+	if got, err := m.within(zone, sources.Span{}); err != nil || !got.Equal(second) || m.local != "2025-11-02 01:30:00" {
+		t.Errorf("got %v, %v of %+v, want %v", got, err, m, second)
+	}
+}
+
+// TestRanks has the words of both calls: none that one uses for a message under way outranks a later one of the other.
+func TestRanks(t *testing.T) {
+	order := []string{"request", "pending", "sending", "unknown", "delivered"}
+	for i, status := range order[1:] {
+		if rank(order[i]) >= rank(status) {
+			t.Errorf("%s does not rank before %s", order[i], status)
+		}
 	}
 }
 
