@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -282,24 +281,4 @@ func TestSMSClamped(t *testing.T) {
 	if records, proven, err := read(t.Context(), newSource(t, cfg), span); err != nil || proven != span || len(records) < 595 {
 		t.Errorf("got %d records, proven %v, %v", len(records), proven, err)
 	}
-}
-
-// TestSMSCache has a provider that answers who asks too soon with the rows of the query before.
-func TestSMSCache(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cfg := apisim.SubmailConfig{Switches: apisim.SubmailSwitches{MinInterval: time.Minute}}
-		s, _ := inBubble(t, cfg, func(c *Config) { c.API, c.MinInterval = APISMSLog, time.Second })
-		now := time.Now()
-		windows := []sources.Span{{From: now.Add(-30 * time.Second), To: now.Add(-20 * time.Second)}, {From: now.Add(-time.Hour), To: now}}
-		if _, proven, err := read(t.Context(), s, windows[0]); err != nil || proven != windows[0] {
-			t.Errorf("got proven %v, %v", proven, err)
-		}
-		if _, proven, err := read(t.Context(), s, windows[1]); !errors.Is(err, scan.ErrOther) || proven == windows[1] {
-			t.Errorf("got proven %v, %v of a cached answer, want ErrOther", proven, err)
-		}
-		time.Sleep(time.Minute)
-		if _, proven, err := read(t.Context(), s, windows[1]); err != nil || proven != windows[1] {
-			t.Errorf("got proven %v, %v a minute later", proven, err)
-		}
-	})
 }
