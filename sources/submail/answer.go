@@ -23,7 +23,6 @@ const defaultRows = 50
 type answer interface {
 	Rows() iter.Seq2[jsonrows.Row, error]
 	Members() map[string]string // complete after Rows
-	Found() jsonrows.Found
 }
 
 func (s *Source) answer(body io.Reader) answer {

@@ -163,6 +163,22 @@ func TestSMSParameters(t *testing.T) {
 	}
 }
 
+// TestSMSRequest reads with every way to sign and to write a request.
+func TestSMSRequest(t *testing.T) {
+	sim := simulator(time.Second)
+	base := serve(t, sim)
+	span := sources.Span{From: noon.Add(-time.Hour), To: noon.Add(-59 * time.Minute)}
+	for _, sign := range []SignType{SignNormal, SignMD5, SignSHA1} {
+		for _, content := range []ContentType{ContentForm, ContentMultipart, ContentJSON} {
+			cfg := settings(base, base)
+			cfg.API, cfg.SignType, cfg.ContentType = APISMSLog, sign, content
+			if records, proven, err := read(t.Context(), newSource(t, cfg), span); err != nil || proven != span || len(records) < 60 {
+				t.Errorf("%s, %s: got %d rows, proven %v, %v", sign, content, len(records), proven, err)
+			}
+		}
+	}
+}
+
 // TestSameRecords reads the same rows by both calls and in both formats.
 func TestSameRecords(t *testing.T) {
 	sim := simulator(time.Second)

@@ -44,7 +44,7 @@ type xmlAnswer struct {
 	list    string // name of the element that holds the rows
 	rowName string // of each row; empty while not known
 	maxRow  int
-	found   jsonrows.Found
+	listed  bool // whether there was an element for the rows
 	members map[string]string
 	raw     []byte // of the latest row, for the next to use
 }
@@ -73,9 +73,6 @@ func (a *xmlAnswer) restart() {
 		return nil, errors.New("only UTF-8 is read")
 	}
 }
-
-// Found tells whether there was an element for the rows.
-func (a *xmlAnswer) Found() jsonrows.Found { return a.found }
 
 // Members returns the text of the elements beside the rows.
 func (a *xmlAnswer) Members() map[string]string { return a.members }
@@ -196,10 +193,10 @@ func (a *xmlAnswer) member(name string) error {
 
 // rows reads the element with the rows.
 func (a *xmlAnswer) rows(yield func(jsonrows.Row) bool) error {
-	if a.found == jsonrows.Array {
+	if a.listed {
 		return fmt.Errorf("it has %q twice", a.list)
 	}
-	a.found = jsonrows.Array
+	a.listed = true
 	for {
 		name, err := a.next(a.list)
 		if err != nil || name == "" {
