@@ -13,6 +13,7 @@ const (
 	ekbTokenGo = "sources/ekuaibao/token.go"
 	smsGo      = "sources/submail/source.go"
 	smsCheckGo = "sources/submail/answer.go"
+	smsCodesGo = "sources/submail/codes.go"
 	smsZoneGo  = "sources/submail/zone.go"
 	smsClockGo = "sources/submail/clock.go"
 	smsDatesGo = "sources/submail/dates.go"
@@ -62,5 +63,5 @@ var sourceGuards = []guard{
 	{name: "SUBMAIL: a row lies in the window", edits: []edit{{smsCheckGo, "if err := s.inside(q, r); err != nil {", "if err := s.inside(q, r); false {"}}},
 	{name: "SUBMAIL: windows are cut where clocks change", edits: []edit{{smsGo, "range pieces(window, s.cfg.TimeZone.Location) {", "range pieces(window, time.UTC) {"}}},
 	{name: "SUBMAIL: of two times, the one in the window", edits: []edit{{smsZoneGo, "slices.IndexFunc(times, span.Contains)", "slices.IndexFunc(times, sources.Span{}.Contains)"}}},
-	{name: "SUBMAIL: after a refused signature, the timestamp service", edits: []edit{{"sources/submail/codes.go", "s.client.Clock().IgnoreDate()", ""}}, redundant: "the Date of the provider is that of its clock"},
+	{name: "SUBMAIL: after a refused signature, the timestamp service", edits: []edit{{smsCodesGo, "s.client.Clock().IgnoreDate()", ""}}, redundant: "the Date of the provider is that of its clock"},
 }

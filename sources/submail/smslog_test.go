@@ -251,9 +251,9 @@ func TestRanks(t *testing.T) {
 	}
 }
 
-// TestSMSRequests counts the requests for 6,000 rows, 100 a page, in each order the API may have.
+// TestSMSRequests counts the requests for 1,500 rows, 25 a page, in each order the API may have.
 func TestSMSRequests(t *testing.T) {
-	const rows, page = 6000, 100
+	const rows, page = 1500, 25
 	for name, tt := range map[string]struct {
 		switches apisim.SubmailSwitches
 		most     int
@@ -264,7 +264,7 @@ func TestSMSRequests(t *testing.T) {
 	} {
 		sim := apisim.NewSubmail(apisim.SubmailConfig{
 			AppKey: canaryKey, Clock: func() time.Time { return noon }, Switches: tt.switches,
-			Population: apisim.Population{Seed: 1, Start: noon.Add(-6 * time.Hour), Every: 3 * time.Second, Limit: rows},
+			Population: apisim.Population{Seed: 1, Start: noon.Add(-6 * time.Hour), Every: 12 * time.Second, Limit: rows},
 		})
 		base := serve(t, sim)
 		cfg := settings(base, base)
