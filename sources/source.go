@@ -3,6 +3,7 @@ package sources
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -70,6 +71,9 @@ type GapError struct {
 func (e *GapError) Error() string {
 	return fmt.Sprintf("rows may be missing at %s: %s", e.Span, e.Reason)
 }
+
+// ErrNoCall says that a host does not have the call that a source makes.
+var ErrNoCall = errors.New("the host does not have the call")
 
 // Source reads one account of one provider. Its methods may be called from
 // several goroutines. Errors are unmarked (transient) or carry a mark of

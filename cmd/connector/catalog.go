@@ -20,7 +20,7 @@ import (
 // sourceKinds is the catalog of sources, by kind of account: one line each.
 var sourceKinds = map[string]sourceKind{
 	"ekuaibao": source(ekuaibao.Doc, ekuaibao.NewConfig, ekuaibao.New),
-	"submail":  source(submail.Doc, submail.NewConfig, submail.New),
+	"submail":  alternative(source(submail.Doc, submail.NewConfig, submail.New), (*submail.Config).Other),
 }
 
 // sinkKinds is the catalog of sinks, by value of CONNECTOR_SINK: one line each.
@@ -35,6 +35,9 @@ var sinkKinds = map[string]sinkKind{
 type sourceKind struct {
 	config.Source
 	open func(account string, section config.AccountConfig, opts httpx.Options) (sources.Source, error)
+	// other returns the section for another call that reads the same log, and
+	// the setting, NAME=value, that chooses it; nil when there never is one.
+	other func(section config.AccountConfig) (other config.AccountConfig, setting string, ok bool)
 }
 
 // source makes the catalog entry of a kind whose section is a *C.
@@ -45,6 +48,15 @@ func source[C any, S sources.Source](doc string, section func() config.AccountCo
 			return open(account, *any(section).(*C), opts)
 		},
 	}
+}
+
+// alternative adds the other call of a kind whose section is a *C.
+func alternative[C any](kind sourceKind, other func(*C) (C, string, bool)) sourceKind {
+	kind.other = func(section config.AccountConfig) (config.AccountConfig, string, bool) {
+		c, setting, ok := other(any(section).(*C))
+		return any(&c).(config.AccountConfig), setting, ok
+	}
+	return kind
 }
 
 // place is what a sink may use of the process.

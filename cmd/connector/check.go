@@ -34,9 +34,10 @@ func checkCommand(env environment) *cobra.Command {
 and say of each what works or what to fix. What "run" would create is created: a missing
 topic or stream in the sink, the data directory. What a running connector holds is said to be
 in use, and not tried. Each stream costs one request that counts against the provider's rate
-limit; of each account the check says what that limit can carry a day, and by how much this
-machine's clock is off. What keeps the sink from promising more is logged, with what to do.
-On a terminal it says what it waits for. Exits with 0 when all is well, with 2 when the
+limit, and one more tells whether SUBMAIL's other call (_API) is answered: a minute later, with
+the default limit. Of each account the check says what the limit can carry a day, and by how
+much this machine's clock is off. What keeps the sink from promising more is logged, with what
+to do. On a terminal it says what it waits for. Exits with 0 when all is well, with 2 when the
 configuration has faults, else with 1.`,
 		Example: "  connector check\n  connector check --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -58,7 +59,7 @@ configuration has faults, else with 1.`,
 
 // finding is the result of one check.
 type finding struct {
-	Subject string `json:"subject"` // sink/<name>, checkpoint, <account> or <account>/<stream>
+	Subject string `json:"subject"` // sink/<name>, checkpoint, <account>, <account>/<stream>, or <account> <variable>=<value> for another call
 	OK      bool   `json:"ok"`
 	Detail  string `json:"detail"` // what works, or what is wrong and what to do
 }

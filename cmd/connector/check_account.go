@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"connector/internal/budget"
@@ -17,7 +18,9 @@ import (
 type openAccount struct {
 	config.Account
 	source sources.Source
-	err    error // why there is no source
+	err    error        // why there is no source
+	other  *openAccount // the same, with another call that reads the same log; nil: there is none
+	choose string       // of other: the setting that chooses it
 	budget *budget.Budget
 	demand *demand // of its credential
 	notes  notes
@@ -35,10 +38,26 @@ func openAccounts(cfg *config.Config, env environment) []openAccount {
 		open := openAccount{Account: a, budget: budgets[credential], demand: demands[credential], notes: newNotes(env.stderr)}
 		if open.source, open.err = openSource(a, budgets, env); open.err == nil {
 			open.demand.add(a, open.source.Streams())
+			open.other = openOther(open, budgets, env)
 		}
 		list = append(list, open)
 	}
 	return list
+}
+
+// openOther opens the account with the other call, if there is one.
+func openOther(a openAccount, budgets map[string]*budget.Budget, env environment) *openAccount {
+	other := sourceKinds[a.Kind].other
+	if other == nil {
+		return nil
+	}
+	section, setting, ok := other(a.Config)
+	if !ok {
+		return nil
+	}
+	a.Config, a.choose = section, strings.ToUpper(a.Name)+"_"+setting
+	a.source, a.err = openSource(a.Account, budgets, env)
+	return &a
 }
 
 // capacity says what the account's budget can carry.
@@ -77,21 +96,54 @@ func checkAccount(ctx context.Context, a openAccount, findings chan<- finding) {
 		return
 	}
 	findings <- finding{Subject: a.Name, OK: true, Detail: "answers; " + ownClock(time.Since(now)) + a.capacity()}
+	to := now.Add(-a.Common.Lag)
+	err = checkStreams(ctx, a, to, findings)
+	if a.other != nil && (err == nil || errors.Is(err, sources.ErrNoCall) || httpx.Misdirected(err)) {
+		findings <- checkOther(ctx, *a.other, to, err == nil)
+	}
+}
+
+// checkStreams reads every stream until one fails for a reason that the others
+// share. It returns the last failure.
+func checkStreams(ctx context.Context, a openAccount, to time.Time, findings chan<- finding) (failed error) {
 	streams := a.source.Streams()
 	for i, s := range streams {
 		f := finding{Subject: a.Name + "/" + s.Name, OK: true}
-		f.Detail, err = checkStream(ctx, a, s, now.Add(-a.Common.Lag))
+		detail, err := checkStream(ctx, a, s, to, checkSpan)
+		f.Detail = detail
 		if err != nil {
-			f.OK, f.Detail = false, err.Error()
+			f.OK, f.Detail, failed = false, err.Error(), err
 		}
 		left := len(streams) - i - 1
 		if shared(err) && left > 0 {
 			f.Detail += fmt.Sprintf(" (%d other stream(s) of %s not tried)", left, a.Name)
 		}
 		if findings <- f; shared(err) {
-			return
+			break
 		}
 	}
+	return failed
+}
+
+// checkOther asks by the other call for one moment, and says whether it could
+// take the place of the one that is configured and works, or does not.
+func checkOther(ctx context.Context, a openAccount, to time.Time, works bool) finding {
+	f := finding{Subject: a.Name + " " + a.choose, OK: true}
+	if a.err != nil {
+		f.Detail = a.err.Error()
+		return f
+	}
+	_, err := checkStream(ctx, a, a.source.Streams()[0], to, 0)
+	switch {
+	case err != nil:
+		f.Detail = "is no alternative: " + err.Error()
+	case works:
+		f.Detail = "would be answered, too"
+	default:
+		f.Detail = "is answered: set it"
+	}
+	f.Detail += " (this took one more request)"
+	return f
 }
 
 // shared reports whether the other streams of an account fail like the one
@@ -118,12 +170,12 @@ func ownClock(ahead time.Duration) string {
 	return fmt.Sprintf("this machine's clock is %v %s the provider's: rows are read by the provider's, logs and observedAt show this one, set it if it is wrong; ", ahead.Abs().Round(time.Minute), where)
 }
 
-// checkStream reads the newest rows of a stream, up to a time.
-func checkStream(ctx context.Context, a openAccount, s sources.Stream, to time.Time) (detail string, err error) {
+// checkStream reads the rows of a stream of a time before to.
+func checkStream(ctx context.Context, a openAccount, s sources.Stream, to time.Time, before time.Duration) (detail string, err error) {
 	to = to.Truncate(s.Tick)
 	faulty := map[string]bool{} // by id of the row: an answer may hold it several times
 	err = a.call(ctx, a.Name+"/"+s.Name, func(ctx context.Context) error {
-		for chunk, err := range a.source.Scan(ctx, s, sources.Span{From: to.Add(-checkSpan), To: to}) {
+		for chunk, err := range a.source.Scan(ctx, s, sources.Span{From: to.Add(-before), To: to}) {
 			if err != nil {
 				return err
 			}

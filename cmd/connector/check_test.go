@@ -45,7 +45,7 @@ func checkSims(t *testing.T, off time.Duration) (e *apisim.Ekuaibao, s *apisim.S
 	}
 	otp = []string{
 		"CONNECTOR_SOURCES=otp=submail", "OTP_BASE_URL=" + s.Serve(listener(t)),
-		"OTP_APP_ID=" + apisim.DefaultSubmailID, "OTP_APP_KEY=" + apisim.DefaultSubmailKey,
+		"OTP_APP_ID=" + apisim.DefaultSubmailID, "OTP_APP_KEY=" + apisim.DefaultSubmailKey, "OTP_MIN_INTERVAL=1s",
 	}
 	return e, s, hq, otp
 }
@@ -147,6 +147,11 @@ func checkCases() []checkCase {
 		{"path submail", func(t *testing.T) []string {
 			_, otp := good(t)
 			return with(otp, "OTP_BASE_URL="+value(otp, "OTP_BASE_URL")+"/v4")
+		}, exitFailed, false},
+		{"call submail", func(t *testing.T) []string {
+			_, sim, _, otp := checkSims(t, 0)
+			sim.Switches.Set(func(s *apisim.SubmailSwitches) { s.UnknownMethod = "/log/message" })
+			return otp
 		}, exitFailed, false},
 		{"other api ekuaibao", func(t *testing.T) []string {
 			hq, otp := good(t)

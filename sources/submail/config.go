@@ -77,10 +77,10 @@ func (c *Config) BaseURLs() []config.URL {
 	return []config.URL{base, backup}
 }
 
-// Other returns the configuration for the other call: the same but for the
-// vendor's addresses, which give way to those for that call. It returns false
-// when the other call lacks a filter in force.
-func (c *Config) Other() (Config, bool) {
+// Other returns the configuration for the other call, named by the setting that
+// chooses it: the same but for the vendor's addresses, which give way to those
+// for that call. It returns false when the other call lacks a filter in force.
+func (c *Config) Other() (other Config, setting string, ok bool) {
 	o := *c
 	o.API = c.API.other()
 	if vendors(o.BaseURL) {
@@ -89,7 +89,7 @@ func (c *Config) Other() (Config, bool) {
 	if vendors(o.BackupURL) {
 		o.BackupURL = ""
 	}
-	return o, o.API != APISMSLog || o.Project == ""
+	return o, "API=" + string(o.API), o.API != APISMSLog || o.Project == ""
 }
 
 // API is a call that reads the log, named by its path.

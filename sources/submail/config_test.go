@@ -48,8 +48,8 @@ func TestOther(t *testing.T) {
 	}
 	for _, tt := range tests {
 		before := tt.cfg
-		got, ok := tt.cfg.Other()
-		if ok != tt.ok || got.API == tt.cfg.API || !slices.Equal(got.BaseURLs(), tt.hosts) {
+		got, setting, ok := tt.cfg.Other()
+		if ok != tt.ok || got.API == tt.cfg.API || setting != "API="+string(got.API) || !slices.Equal(got.BaseURLs(), tt.hosts) {
 			t.Errorf("%s: got %s at %v, %v, want %v", tt.name, got.API, got.BaseURLs(), ok, tt.hosts)
 		}
 		if tt.cfg != before {

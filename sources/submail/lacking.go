@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"connector/internal/fault"
+	"connector/sources"
 	"connector/sources/httpx"
 )
 
@@ -14,7 +15,7 @@ const noMethod = "unknown method"
 
 // unknownMethod says what to do about an answer with that message.
 func (s *Source) unknownMethod(msg string) error {
-	err := fmt.Errorf("SUBMAIL answered with %q: the host does not have the call %s", s.client.Snippet(msg), s.call.api)
+	err := fmt.Errorf("SUBMAIL answered with %q: %w %s", s.client.Snippet(msg), sources.ErrNoCall, s.call.api)
 	return fault.Fatal(err, s.elsewhere(s.variable("BASE_URL")))
 }
 

@@ -24,7 +24,7 @@ func TestUnknownMethod(t *testing.T) {
 				if !fault.IsFatal(err) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "does not have the call "+string(lacking)) || proven == seedSpan {
 					t.Errorf("%s.%s, status %d: got proven %v, %v, want a fatal error with %q", lacking, format, status, proven, err, want)
 				}
-				o, ok := cfg.Other()
+				o, _, ok := cfg.Other()
 				if _, proven, err := read(t.Context(), newSource(t, o), seedSpan); !ok || err != nil || proven != seedSpan {
 					t.Errorf("%s.%s: the other call: got %v, proven %v, %v", lacking, format, ok, proven, err)
 				}
