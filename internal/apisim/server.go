@@ -88,10 +88,10 @@ func (s *simulator) Close() error {
 	s.serving.Unlock()
 	var first error
 	for _, srv := range servers {
-		srv.cancel()
 		if err := srv.Close(); err != nil && first == nil {
 			first = err
 		}
+		srv.cancel() // only now, or handlers that wait for it could still answer
 	}
 	s.running.Wait()
 	return first
