@@ -3,6 +3,7 @@ package model
 import (
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"connector/sources"
@@ -29,6 +30,8 @@ type wire struct {
 	echo                                     echo
 	signed                                   bool // requests are signed and good for 6 s
 	backup                                   bool // there is a second host
+	forms                                    []form
+	pending                                  bool // of a message without a final status, the provider says no more than that
 }
 
 // echo is what an answer of SUBMAIL says of the dates asked for.
@@ -116,7 +119,8 @@ func (p *plan) speakEkuaibao(r *rand.Rand) {
 
 func (p *plan) speakSubmail(r *rand.Rand) {
 	p.paged, p.tick, p.page, p.limit = true, time.Second, pick(r, 10, 10, 12, 12, 20, 20, 60), 0
-	p.descends, p.uncounted = p.page < 20 && sometimes(r, 0.15), sometimes(r, 0.3)
+	p.descends, p.uncounted = false, sometimes(r, 0.3)
+	p.drawForms(r)
 	p.wire.zone = zones[pick(r, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 4)]
 	switch n := r.IntN(20); {
 	case n < 2:
@@ -174,7 +178,7 @@ func (h *history) translate() {
 	case apiSubmail:
 		h.dialect = &submailAPI{h: h}
 	}
-	h.raw = map[[2]string]string{}
+	h.raw = map[[2]string][]string{}
 	h.dress()
 }
 
@@ -187,8 +191,8 @@ func (h *history) tallyWire() {
 		h.counts[echoElsewhere]++
 	}
 	z := h.plan.wire.zone
-	if z == nil {
-		return
+	if !slices.ContainsFunc(h.plan.wire.forms, func(f form) bool { return !f.sms() }) {
+		return // no local times
 	}
 	for _, r := range h.world.rows {
 		from, to := r.created.In(z).ZoneBounds()

@@ -14,50 +14,66 @@ import (
 
 // recital is a version on the wire.
 type recital struct {
-	row *row
-	raw []byte
+	row     *row
+	version int
+	raw     []byte
 }
 
-// dress gives the versions the wire form of the history's API, and the records
-// that the real source makes of it.
+// dress gives the versions the wire forms of the history's API, and the records
+// that the real source makes of them.
 func (h *history) dress() {
 	h.pair()
-	var all []recital
-	var versions []*version
-	for _, r := range h.world.rows {
-		for i := range r.versions {
-			all = append(all, recital{r, h.dialect.row(r, i, len(all))})
-			versions = append(versions, &r.versions[i])
-		}
-	}
-	records := h.read(all)
-	if h.err == nil && len(records) < len(all) {
-		h.violated(1, "of %d rows of a history %d can be read", len(all), len(records))
-	}
-	if h.err != nil {
-		return
-	}
+	h.pend()
 	clear(h.world.byID)
-	for n, v := range versions {
-		rec := records[n]
-		v.record, v.terminal = rec, rec.Terminal
-		h.raw[[2]string{rec.ID, rec.Print}] = string(all[n].raw)
+	defer func() { h.form = 0 }()
+	for h.form = range h.forms() {
+		var all []recital
+		for _, r := range h.world.rows {
+			for i := range r.versions {
+				all = append(all, recital{r, i, h.dialect.row(r, i, len(all))})
+			}
+		}
+		records := h.read(all)
+		if h.err == nil && len(records) < len(all) {
+			h.violated(1, "of %d rows of a history %d can be read", len(all), len(records))
+		}
+		if h.err != nil {
+			return
+		}
+		for n, v := range all {
+			h.wear(v, records[n])
+		}
 	}
 	for _, r := range h.world.rows {
 		r.rankAlike()
-		h.world.byID[r.versions[0].record.ID] = r
 	}
+}
+
+// wear gives a version the record of one more of its wire forms. What can be
+// read is the same record in all.
+func (h *history) wear(w recital, rec sources.Record) {
+	v := &w.row.versions[w.version]
+	if h.form == 0 {
+		v.record = rec
+	} else if r := v.record; (rec.Fault == nil) != (r.Fault == nil) || r.Fault == nil &&
+		(rec.ID != r.ID || rec.Print != r.Print || rec.Rank != r.Rank || rec.Terminal != r.Terminal || !rec.Created.Equal(r.Created)) {
+		h.violated(1, "version %d of %s is %+v in one form and %+v in another", w.version, w.row.id, r, rec)
+	}
+	v.records = append(v.records, rec)
+	key := [2]string{v.record.ID, v.record.Print}
+	h.raw[key] = append(h.raw[key], string(w.raw))
+	h.world.byID[rec.ID] = w.row
 }
 
 // pair gives a row that cannot be read two versions at most, one of them good:
 // without a rank only its print tells the version that cannot be read from
-// news, and the ledger knows the prints of two.
+// news, and the ledger knows the prints of two. In two forms it has as many.
 func (h *history) pair() {
 	for _, r := range h.world.rows {
 		if !slices.ContainsFunc(r.versions, func(v version) bool { return v.poison == undecodable }) {
 			continue
 		}
-		r.versions = r.versions[:min(2, len(r.versions))]
+		r.versions = r.versions[:min(3-h.forms(), len(r.versions))]
 		for i := range r.versions {
 			r.versions[i].poison = healthy
 		}
@@ -129,9 +145,10 @@ func numbered(n int) []byte { return fmt.Appendf(nil, `{"n":%d`, n) }
 
 // number reads what numbered wrote.
 func number(raw []byte) int {
-	_, rest, _ := bytes.Cut(raw, []byte(`"n":`))
-	digits, _, _ := bytes.Cut(rest, []byte(","))
-	n, err := strconv.Atoi(string(digits))
+	raw = bytes.TrimPrefix(bytes.TrimPrefix(raw, []byte("<result>")), []byte("<item>"))
+	_, rest, _ := bytes.Cut(raw, []byte("n"))
+	rest = bytes.TrimLeft(rest, `":>`)
+	n, err := strconv.Atoi(string(rest[:bytes.IndexAny(rest, `",<`)]))
 	if err != nil {
 		panic(fmt.Sprintf("a row without number: %s", raw))
 	}

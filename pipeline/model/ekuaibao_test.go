@@ -155,7 +155,7 @@ func (e *ekuaibaoAPI) answer(s *remote, req *http.Request) *reply {
 	}
 	a := ok(`{"items":[`)
 	for _, r := range rows {
-		a.row(h.raw[[2]string{r.ID, r.Print}])
+		a.row(h.raw[[2]string{r.ID, r.Print}][0])
 	}
 	switch {
 	case !h.fails(h.plan.wire.other):

@@ -82,6 +82,14 @@ const (
 	echoElsewhere
 	leftTold
 	newestFirst
+	pageOfSMS
+	pageOfXML
+	pageDescendsSMS
+	pageUnordered
+	callChanged
+	formatChanged
+	deadAgain
+	pendingOnly
 	countOfKinds
 )
 
@@ -109,6 +117,9 @@ var kindNames = [countOfKinds]string{
 	faultToken: "access token refused", faultStamp: "signature too old or too new", faultSilent: "no answer for a minute", faultStall: "answer stalls after some rows",
 	rowInFold: "row at a local time that comes twice", rowAfterGap: "row in the hour after skipped local times", echoElsewhere: "provider that echoes other dates",
 	leftTold: "row reported as left", newestFirst: "newer time read before older",
+	pageOfSMS: "page of sms/log", pageOfXML: "page in XML", pageDescendsSMS: "full page of sms/log, latest first", pageUnordered: "full page of sms/log, in no order",
+	callChanged: "start with the other call", formatChanged: "start with the other format", deadAgain: "poison again, in the other call or format",
+	pendingOnly: "row of which several changes show as pending",
 }
 
 // counts says how often each kind of event occurred.

@@ -17,6 +17,8 @@ const (
 	smsZoneGo  = "sources/submail/zone.go"
 	smsClockGo = "sources/submail/clock.go"
 	smsDatesGo = "sources/submail/dates.go"
+	smsRowGo   = "sources/submail/record.go"
+	smsLogGo   = "sources/submail/smslog.go"
 )
 
 // sourceGuards are those of the real sources and the scans and client that they share.
@@ -63,5 +65,9 @@ var sourceGuards = []guard{
 	{name: "SUBMAIL: a row lies in the window", edits: []edit{{smsCheckGo, "if err := s.inside(q, r); err != nil {", "if err := s.inside(q, r); false {"}}},
 	{name: "SUBMAIL: windows are cut where clocks change", edits: []edit{{smsGo, "range pieces(window, s.cfg.TimeZone.Location) {", "range pieces(window, time.UTC) {"}}},
 	{name: "SUBMAIL: of two times, the one in the window", edits: []edit{{smsZoneGo, "slices.IndexFunc(times, span.Contains)", "slices.IndexFunc(times, sources.Span{}.Contains)"}}},
+	{name: "SUBMAIL, sms/log: a row is of the appid asked for", edits: []edit{{smsRowGo, "if err := s.owns(k.appID); err != nil {", "if err := s.owns(k.appID); false {"}}},
+	{name: "SUBMAIL, sms/log: a page starts where asked", edits: []edit{{smsLogGo, "start: number(m, \"offset\")", "start: -1"}}},
+	{name: "SUBMAIL, sms/log: a page has as many rows as asked for", edits: []edit{{smsLogGo, "rows: number(m, \"results\")", "rows: -1"}}},
+	{name: "SUBMAIL, sms/log: the rows of the total are there", edits: []edit{{smsLogGo, "count: number(m, \"total\")", "count: -1"}}},
 	{name: "SUBMAIL: after a refused signature, the timestamp service", edits: []edit{{smsCodesGo, "s.client.Clock().IgnoreDate()", ""}}, redundant: "the Date of the provider is that of its clock"},
 }

@@ -31,9 +31,11 @@ type history struct {
 	broker *broker
 	stream sources.Stream
 
-	dialect  dialect              // nil: the toy's
-	raw      map[[2]string]string // wire form of a version, by id and print
-	expelled bool                 // a row of another company came along
+	dialect  dialect                // nil: the toy's
+	raw      map[[2]string][]string // wire forms of a version, by id and print
+	form     int                    // of the wire, for the next process
+	launched bool                   // a process
+	expelled bool                   // a row of another company came along
 
 	counts counts
 	began  time.Time
@@ -264,6 +266,7 @@ type process struct {
 func (h *history) launch(s stop) *process {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{h: h, stop: s, cancel: cancel, ended: make(chan struct{}), done: make(chan struct{})}
+	h.edit()
 	src := h.open(p)
 	pipe := pipeline.New(pipeline.Options{
 		Accounts: []pipeline.Account{{

@@ -34,6 +34,7 @@ type source struct {
 	scanned int       // windows since the latest Now
 	size    int       // rows a page
 	limit   int       // the hidden cap, or 0
+	listed  []*row    // in the order of answers; nil: the world's
 
 	told, toldAt time.Time // the latest answer of Now, and when it came, by our clock
 	lied         bool      // it was wrong
@@ -205,10 +206,14 @@ func (s *source) page(ctx context.Context, w sources.Span, offset int) (scan.Pag
 
 // total is the number of rows of w, or 0 when the provider does not say it.
 func (s *source) total(w sources.Span) int {
-	n := 0
 	if s.h.plan.uncounted {
-		return n
+		return 0
 	}
+	return s.count(w)
+}
+
+// count is the number of rows of w.
+func (s *source) count(w sources.Span) (n int) {
 	for _, r := range s.h.world.rows {
 		if !r.created.Before(w.From) && !r.created.After(w.To) && r.at(s.asOf) >= 0 {
 			n++
@@ -238,17 +243,17 @@ func (s *source) ask(ctx context.Context, w sources.Span, offset int) ([]sources
 		s.held = time.Now().Add(after)
 		return nil, fault.Throttled(after, errBusy)
 	}
-	rows := s.answer(w, offset)
+	rows := s.answer(w, offset*s.size)
 	h.tracef("asked %s page %d: %d rows", w, offset, len(rows))
 	return rows, h.pause(ctx, h.latency())
 }
 
-// answer returns the rows of w as the provider shows them, or showed them a
-// while ago.
-func (s *source) answer(w sources.Span, offset int) []sources.Record {
+// answer returns the rows of w behind the first skip as the provider shows
+// them, or showed them a while ago.
+func (s *source) answer(w sources.Span, skip int) []sources.Record {
 	h, now := s.h, time.Now()
 	asOf := now
-	if offset > 0 {
+	if skip > 0 {
 		h.counts[tieEnumerated]++
 	}
 	if h.fails(h.plan.rates.stale) {
@@ -257,8 +262,11 @@ func (s *source) answer(w sources.Span, offset int) []sources.Record {
 	}
 	s.asOf = asOf
 	var list []sources.Record
-	skip := offset * s.size
-	for _, r := range h.world.rows {
+	rows := h.world.rows
+	if s.listed != nil {
+		rows = s.listed
+	}
+	for _, r := range rows {
 		if r.created.Before(w.From) || r.created.After(w.To) {
 			continue
 		}

@@ -20,22 +20,24 @@ const (
 	defaultPage = 50 // rows a page when the number asked for is not taken
 )
 
-// submailAPI answers as SUBMAIL does: by pages, in local times without a zone.
+// submailAPI answers as SUBMAIL does: by pages, log/message in local times
+// without a zone.
 type submailAPI struct {
 	h      *history
 	latest *page // latest answer, which a cache may give again
+	orders map[order][]*row
 }
 
 // page is an answer to a query.
 type page struct {
-	dates [2]string
+	ask   ask
 	parts []string
 }
 
 func (a *submailAPI) connect(t http.RoundTripper) sources.Source {
 	cfg := submail.Config{
 		BaseURL: "http://submail", BackupURL: "http://submail", AppID: appID, AppKey: secret.New("canary-key-of-app"),
-		SignType: submail.SignNormal, Format: submail.FormatJSON, ContentType: submail.ContentForm,
+		SignType: submail.SignNormal, API: a.form().call, Format: a.form().format, ContentType: submail.ContentForm,
 		Rows: a.h.plan.page, TimeZone: config.TimeZone{Location: a.h.plan.wire.zone}, Common: config.Common{MaxRowBytes: maxRow},
 	}
 	if a.h.plan.wire.signed {
@@ -54,6 +56,9 @@ func (a *submailAPI) connect(t http.RoundTripper) sources.Source {
 	return src
 }
 
+// form is how the next process reads the account.
+func (a *submailAPI) form() form { return a.h.plan.wire.forms[a.h.form] }
+
 func (a *submailAPI) stream() sources.Stream { return sources.Stream{Name: "sms", Tick: time.Second} }
 
 func (a *submailAPI) local(t time.Time) string {
@@ -61,37 +66,67 @@ func (a *submailAPI) local(t time.Time) string {
 }
 
 func (a *submailAPI) row(r *row, i, n int) []byte {
-	v, b := &r.versions[i], numbered(n)
+	v, f := &r.versions[i], a.form()
+	all := []member{figure("n", int64(n))} // tells it from all other versions
 	if v.poison != noID {
-		b = fmt.Appendf(b, `,"sendID":%q`, r.id)
+		all = append(all, text("sendID", r.id))
 	}
-	status, sent := a.status(r, i), ""
+	var sent time.Time
 	if v.rank >= 3 || v.terminal {
-		sent = a.local(a.h.world.clock(v.at))
+		sent = a.h.world.clock(v.at)
 	}
+	sentMember := a.moment(f, "sent", sent)
 	if slices.ContainsFunc(r.versions[:i], func(o version) bool { return o.rank == v.rank }) {
-		sent += fmt.Sprintf(" v%d", i) // status and sent_date are what tells versions apart
+		local := ""
+		if !sent.IsZero() {
+			local = a.local(sent)
+		}
+		sentMember.value = fmt.Sprintf(`"%s v%d"`, local, i) // status and time are what tells versions apart
 	}
-	send := a.local(r.created)
-	if v.poison == noTime {
-		send, sent = "soon", ""
+	send := a.moment(f, "send", r.created)
+	if v.poison == noTime || v.poison == undecodable && f.xml() {
+		send.value, sentMember.value = `"soon"`, `""`
 	}
-	b = fmt.Appendf(b, `,"project":"p","recipient":"13800000000","signature":"s","api":"message/xsend","result_status":%q,"send_date":%q,"sent_date":%q`, status, send, sent)
-	if v.poison == undecodable {
-		return append(b, `,"sent_date":{}}`...)
+	if v.poison == undecodable && !f.xml() {
+		sentMember.value = `{}`
 	}
-	b = append(b, `,"credit":1`...)
+	return []byte(f.row(append(append(all, send, sentMember), a.rest(r, i, f)...)))
+}
+
+// moment is a time of a row; zero: not yet.
+func (a *submailAPI) moment(f form, name string, at time.Time) member {
+	switch {
+	case f.sms() && at.IsZero():
+		return figure(name+"_at", 0)
+	case f.sms():
+		return figure(name+"_at", at.Unix())
+	case at.IsZero():
+		return text(name+"_date", "")
+	}
+	return text(name+"_date", a.local(at))
+}
+
+// rest is what does not identify a row.
+func (a *submailAPI) rest(r *row, i int, f form) []member {
+	v, message := &r.versions[i], "hello"
+	length, content := "length", "message"
+	all := []member{text("project", "p"), text("recipient", "13800000000"), text("signature", "s"), text("api", "message/xsend"), text("result_status", a.status(r, i)), figure("credit", 1)}
+	if f.sms() {
+		length, content = "fee", "sms_content"
+		all = []member{text("to", "13800000000"), text("appid", appID), text("template_id", "p"), text("sms_signature", "s"), text("status", a.status(r, i)), text("location", "l")}
+	}
 	switch {
 	case v.poison == unnormal:
-		b = append(b, `,"length":"long"`...)
+		all = append(all, text(length, "long"))
 	case v.poison == tooLarge:
-		b = fmt.Appendf(b, `,"message":%q`, strings.Repeat("x", sinkLimit))
+		message = strings.Repeat("x", sinkLimit)
 	case v.poison == noID && r.order%2 == 0: // it has one that is not read
-		b = fmt.Appendf(b, `,"sendID":%q,"message":%q`, r.id, strings.Repeat("x", maxRow))
+		message = strings.Repeat("x", maxRow)
+		all = append(all, text("sendID", r.id))
 	default:
-		b = append(b, `,"message":"hello","length":5`...)
+		all = append(all, figure(length, 5))
 	}
-	return append(b, '}')
+	return append(all, text(content, message))
 }
 
 // status returns a status whose rank is in the order of the world's ranks. A
@@ -100,6 +135,9 @@ func (a *submailAPI) status(r *row, i int) string {
 	v := &r.versions[i]
 	if v.terminal && (i == 0 || r.versions[i-1].rank < v.rank) {
 		return []string{"delivered", "dropped"}[r.order%2]
+	}
+	if a.h.plan.wire.pending {
+		return "pending"
 	}
 	names := []string{"request", "pending", "sending", "unknown"}
 	if r.order%3 == 0 {
@@ -112,12 +150,30 @@ const submailStamp = "/service/timestamp.json"
 
 // ask is what a request for rows asks for.
 type ask struct {
-	span         sources.Span
-	rows, offset int
-	stamp        int64 // 0: not signed at a time
+	form       form
+	span       sources.Span
+	rows, skip int   // of a page, and before it
+	stamp      int64 // 0: not signed at a time
 }
 
-func asked(req *http.Request) ask {
+// same reports whether an answer to o answers k.
+func (k ask) same(o ask) bool { k.stamp = o.stamp; return k == o }
+
+// before is the number of rows before a page when pages have size rows.
+func (k ask) before(size int) int {
+	if k.form.sms() {
+		return k.skip
+	}
+	return k.skip / k.rows * size
+}
+
+// called returns the form of a path.
+func (a *submailAPI) called(path string) form {
+	forms := a.h.plan.wire.forms
+	return forms[slices.IndexFunc(forms, func(f form) bool { return f.path() == path })]
+}
+
+func (a *submailAPI) asked(req *http.Request) ask {
 	b, err := io.ReadAll(req.Body)
 	if err != nil {
 		panic(err)
@@ -127,8 +183,12 @@ func asked(req *http.Request) ask {
 		panic(err)
 	}
 	k := ask{
+		form: a.called(req.URL.Path),
 		span: sources.Span{From: time.Unix(integer(q.Get("start_date")), 0), To: time.Unix(integer(q.Get("end_date")), 0)},
-		rows: int(integer(q.Get("rows"))), offset: int(integer(q.Get("offset"))),
+		rows: int(integer(q.Get("rows"))), skip: int(integer(q.Get("offset"))),
+	}
+	if !k.form.sms() {
+		k.skip *= k.rows // it counts pages
 	}
 	if q.Get("timestamp") != "" {
 		k.stamp = integer(q.Get("timestamp"))
@@ -140,14 +200,14 @@ func (a *submailAPI) recite(req *http.Request, rows []recital) *reply {
 	if req.URL.Path == submailStamp {
 		return ok(fmt.Sprintf(`{"timestamp":%d}`, a.h.began.Unix()))
 	}
-	k := asked(req)
-	reply := ok(`{"status":"success","results":[`)
+	k := a.asked(req)
+	var list []string
 	for _, r := range rows {
-		if k.offset == 0 && k.span.Contains(r.row.created) {
-			reply.row(string(r.raw))
+		if k.skip == 0 && k.span.Contains(r.row.created) {
+			list = append(list, string(r.raw))
 		}
 	}
-	return reply.end("]}")
+	return k.form.page([]member{text("status", "success")}, list)
 }
 
 func (a *submailAPI) answer(s *remote, req *http.Request) *reply {
@@ -160,13 +220,12 @@ func (a *submailAPI) answer(s *remote, req *http.Request) *reply {
 		}
 		return ok(fmt.Sprintf(`{"timestamp":%d}`, now.Unix()))
 	}
-	k := asked(req)
-	dates := [2]string{a.local(k.span.From), a.local(k.span.To)}
+	k := a.asked(req)
 	switch {
 	case k.stamp != 0 && (now.Unix()-k.stamp > 6 || k.stamp-now.Unix() > 6):
 		h.counts[faultStamp]++
-		return ok(`{"status":"error","code":"152","msg":"Invalid timestamp"}`)
-	case a.latest != nil && !s.repeated && a.latest.dates != dates && h.fails(h.plan.wire.cached):
+		return k.form.bare(text("status", "error"), text("code", "152"), text("msg", "Invalid timestamp"))
+	case a.latest != nil && !s.repeated && a.latest.ask.form == k.form && !a.latest.ask.same(k) && h.fails(h.plan.wire.cached):
 		h.counts[answerCached]++
 		s.repeated = true
 		return ok(a.latest.parts...)
@@ -174,84 +233,150 @@ func (a *submailAPI) answer(s *remote, req *http.Request) *reply {
 		h.counts[faultObject]++
 		return a.object(k)
 	}
-	return a.rows(s, k, dates)
+	return a.rows(s, k)
 }
 
 // object is an answer that is none.
 func (a *submailAPI) object(k ask) *reply {
-	return ok(pick(a.h.wire, `{"status":"error","code":"900","msg":"busy"}`, `{"status":"error","code":900,"results":[]}`, `{"results":[]}`,
-		fmt.Sprintf(`{"status":"success","count":%d}`, k.offset*k.rows+7)))
+	count := "count"
+	if k.form.sms() {
+		count = "total"
+	}
+	switch a.h.wire.IntN(4) {
+	case 0:
+		return k.form.bare(text("status", "error"), text("code", "900"), text("msg", "busy"))
+	case 1:
+		return k.form.page([]member{text("status", "error"), figure("code", 900)}, nil)
+	case 2:
+		return k.form.page([]member{text("msg", "busy")}, nil)
+	}
+	return k.form.bare(text("status", "success"), figure(count, int64(k.skip+7)))
 }
 
-func (a *submailAPI) rows(s *remote, k ask, dates [2]string) *reply {
+func (a *submailAPI) rows(s *remote, k ask) *reply {
 	h := a.h
 	s.size = k.rows
 	clamped := k.rows != defaultPage && h.fails(h.plan.wire.clamp)
-	if clamped {
+	switch {
+	case clamped && k.form.sms() && sometimes(h.wire, 0.5):
+		s.size = k.rows / 2
+	case clamped:
 		s.size = defaultPage
 	}
-	rows := s.answer(k.span, k.offset)
-	if clamped && (k.offset > 0 || len(rows) > k.rows || len(rows) == defaultPage) {
+	rows := a.page(s, k)
+	if clamped && (k.skip > 0 || len(rows) > k.rows || len(rows) == s.size) {
 		h.counts[answerClamped]++
 	}
-	id := appID
+	var list []string
+	for _, r := range rows {
+		list = append(list, h.raw[[2]string{r.ID, r.Print}][slices.Index(h.plan.wire.forms, k.form)])
+	}
 	other := h.fails(h.plan.wire.other)
 	app := other && sometimes(h.wire, 0.5)
-	if app {
-		h.counts[rowOfType]++
-		id, rows = "20000", nil
-	}
-	list := []string{}
-	for _, r := range rows {
-		list = append(list, h.raw[[2]string{r.ID, r.Print}])
-	}
 	switch {
 	case app:
-		list = append(list, a.foreign(k.span.From))
+		h.counts[rowOfType]++
+		list = []string{a.foreign(k, "20000", k.span.From)}
 	case other:
 		h.counts[rowOutside]++
 		away := pick(h.wire, 3*time.Hour, 9*time.Hour, 30*time.Hour) // more than what a local time may stand for twice
-		list = append(list, a.foreign(pick(h.wire, k.span.From.Add(-away), k.span.To.Add(away))))
+		list = append(list, a.foreign(k, appID, pick(h.wire, k.span.From.Add(-away), k.span.To.Add(away))))
 	}
-	reply := ok(a.head(s, k, id, dates, len(list)))
-	for _, raw := range list {
-		reply.row(raw)
-	}
-	reply.end("]}")
+	reply := k.form.page(a.head(s, k, app, len(list)), list)
 	if s.shorten(reply, len(list)); reply.cut < 0 && !other {
-		p := &page{dates, reply.parts}
+		p := &page{k, reply.parts}
 		reply.whole = func() { a.latest, s.repeated = p, false }
 	}
 	return reply
 }
 
-// head is an answer up to its n rows.
-func (a *submailAPI) head(s *remote, k ask, id string, dates [2]string, n int) string {
-	count := s.total(k.span)
+// page returns the rows of a page in the order of the call.
+func (a *submailAPI) page(s *remote, k ask) []sources.Record {
+	o, h := k.form.order, a.h
+	if a.orders == nil {
+		a.orders = map[order][]*row{}
+	}
+	if a.orders[o] == nil {
+		a.orders[o] = o.inOrder(h.world.rows)
+	}
+	s.listed = a.orders[o]
+	rows := s.answer(k.span, k.before(s.size))
+	whole := len(rows) == s.size
+	if k.form.sms() {
+		h.counts[pageOfSMS]++
+	}
+	if k.form.xml() {
+		h.counts[pageOfXML]++
+	}
+	switch {
+	case whole && o == descending:
+		h.counts[pageDescends]++
+		if k.form.sms() {
+			h.counts[pageDescendsSMS]++
+		}
+	case o == unordered && len(rows) > 0:
+		if whole {
+			h.counts[pageUnordered]++
+		}
+		latest := slices.MaxFunc(rows, func(x, y sources.Record) int { return h.created(x).Compare(h.created(y)) })
+		at := slices.IndexFunc(rows, func(r sources.Record) bool { return r.ID == latest.ID })
+		rows[0], rows[at] = rows[at], rows[0]
+	}
+	return rows
+}
+
+// created returns when the row of a record was created, whether it says so or not.
+func (h *history) created(r sources.Record) time.Time { return h.world.byID[r.ID].created }
+
+// head is what an answer with n rows says beside them.
+func (a *submailAPI) head(s *remote, k ask, app bool, n int) []member {
+	count, head := max(n, s.count(k.span)), []member{text("status", "success")}
+	dates := a.dates(k)
+	if k.form.sms() {
+		return append(append(head, dates...), figure("total", int64(count)), figure("offset", int64(k.skip)), figure("results", int64(s.size)))
+	}
 	if a.h.plan.uncounted {
 		count = n
 	}
-	head := fmt.Sprintf(`{"status":"success","appid":%q`, id)
-	if n > 0 || count > k.offset*k.rows {
-		head += fmt.Sprintf(`,"count":%d,"start_row":%d,"end_row":%d`, max(n, count), k.offset*s.size+1, k.offset*s.size+n)
+	id := appID
+	if app {
+		id = "20000"
 	}
+	head = append(head, text("appid", id))
+	if n > 0 || count > k.skip {
+		first := int64(k.before(s.size))
+		head = append(head, figure("count", int64(count)), figure("start_row", first+1), figure("end_row", first+int64(n)))
+	}
+	return append(head, dates...)
+}
+
+// dates are what an answer says of the dates asked for.
+func (a *submailAPI) dates(k ask) []member {
+	from, to := k.span.From, k.span.To
 	switch a.h.plan.wire.echo {
 	case echoed:
+		if k.form.sms() {
+			return []member{figure("start_date", from.Unix()), figure("end_date", to.Unix())}
+		}
+		return []member{text("start_date", a.local(from)), text("end_date", a.local(to))}
 	case echoedUTC:
 		other := time.UTC
 		if a.h.plan.wire.zone == time.UTC {
 			other = zones[3]
 		}
-		dates = [2]string{k.span.From.In(other).Format(time.DateTime), k.span.To.In(other).Format(time.DateTime)}
+		return []member{text("start_date", from.In(other).Format(time.DateTime)), text("end_date", to.In(other).Format(time.DateTime))}
 	case echoedOther:
-		dates = [2]string{"1999-05-05 05:05:05", "1999-05-06 05:05:05"}
+		return []member{text("start_date", "1999-05-05 05:05:05"), text("end_date", "1999-05-06 05:05:05")}
 	case unechoed:
-		return head + `,"results":[`
 	}
-	return head + fmt.Sprintf(`,"start_date":%q,"end_date":%q,"results":[`, dates[0], dates[1])
+	return nil
 }
 
 // foreign is a row that is no answer to the request.
-func (a *submailAPI) foreign(at time.Time) string {
-	return fmt.Sprintf(`{"sendID":"foreign","result_status":"sending","send_date":%q,"sent_date":"","credit":1}`, a.local(at))
+func (a *submailAPI) foreign(k ask, app string, at time.Time) string {
+	all := []member{text("sendID", "foreign"), a.moment(k.form, "send", at), a.moment(k.form, "sent", time.Time{})}
+	if k.form.sms() {
+		return k.form.row(append(all, text("status", "sending"), text("appid", app)))
+	}
+	return k.form.row(append(all, text("result_status", "sending"), figure("credit", 1)))
 }

@@ -20,35 +20,51 @@ type truth struct {
 	ranges  []checkpoint.Range
 	heard   bool // whether the state knew a record; before, silent time is read again
 	unread  []sources.Span
-	events  map[string]place
-	dead    map[string]place
+	events  map[string]*place
+	dead    map[string]*place
 }
 
-// place names a version of a row.
+// place names a version of a row, and a message of it.
 type place struct {
-	row *row
-	v   int
+	row            *row
+	v              int
+	taken, durable bool // as of a version
 }
 
-func (p place) version() *version { return &p.row.versions[p.v] }
+func (p *place) version() *version { return &p.row.versions[p.v] }
 
 func newTruth(h *history) *truth {
-	t := &truth{h: h, events: map[string]place{}, dead: map[string]place{}}
+	t := &truth{h: h, events: map[string]*place{}, dead: map[string]*place{}}
 	for _, r := range h.world.rows {
 		for i := range r.versions {
-			rec := &r.versions[i].record
-			t.events[schema.EventID(account, streamName, rec.ID, rec.Print)] = place{r, i}
-			if r.versions[i].poison != healthy {
-				d := schema.DeadLetter{Source: schema.Source{System: system, Account: account, Stream: streamName}, RecordID: rec.ID}
-				if d.SetRaw(rec.Raw); rec.SHA256 != "" {
-					d.SetTruncatedRaw(rec.Raw, rec.Size, rec.SHA256)
-				}
-				m, _ := d.Message()
-				t.dead[m.ID] = place{r, i}
+			v := &r.versions[i]
+			t.events[schema.EventID(account, streamName, v.record.ID, v.record.Print)] = &place{row: r, v: i}
+			if v.poison == healthy {
+				continue
+			}
+			t.bury(&place{row: r, v: i}, v.record)
+			for _, rec := range v.records[min(1, len(v.records)):] {
+				t.bury(&place{row: r, v: i}, rec)
 			}
 		}
 	}
 	return t
+}
+
+// bury notes the dead letter that a record becomes.
+func (t *truth) bury(p *place, rec sources.Record) {
+	d := schema.DeadLetter{Source: schema.Source{System: system, Account: account, Stream: streamName}, RecordID: rec.ID}
+	if d.SetRaw(rec.Raw); rec.SHA256 != "" {
+		d.SetTruncatedRaw(rec.Raw, rec.Size, rec.SHA256)
+	}
+	m, _ := d.Message()
+	t.dead[m.ID] = p
+}
+
+// again reports whether a version is published again for what one message of it
+// and any of them say: a row that cannot be read is another in each form.
+func (p *place) again(message, any bool) bool {
+	return message || any && p.version().record.Fault == nil
 }
 
 // store takes one message that became durable.
@@ -69,19 +85,22 @@ func (t *truth) store(m schema.Message, dead bool) {
 	switch {
 	case !v.served:
 		t.h.violated(1, "version %d of %s was published but never served", p.v, p.row.id)
-	case v.taken:
+	case p.again(p.taken, v.taken):
 		t.h.violated(1, "version %d of %s is published twice", p.v, p.row.id)
 	case !dead && v.poison != healthy:
 		t.h.violated(8, "version %d of %s is poison (%s) and became an event", p.v, p.row.id, v.poison)
 	case p.row.created.Before(t.h.world.start.Add(-t.h.plan.tick)), !v.record.Created.IsZero() && p.row.created.Before(t.h.world.start):
 		t.h.violated(1, "%s, created %v, lies before the start", p.row.id, p.row.created)
-	case v.durable:
+	case p.again(p.durable, v.durable):
 		t.h.counts[publishedAgain]++
 		if !t.h.plan.repeats() {
 			t.h.violated(1, "version %d of %s is published twice", p.v, p.row.id)
 		}
 	}
-	v.durable = true
+	if v.taken {
+		t.h.counts[deadAgain]++
+	}
+	v.durable, p.durable = true, true
 	t.h.tracef("stored %s version %d, dead %v", p.row.id, p.v, dead)
 }
 
@@ -109,7 +128,7 @@ func (t *truth) order(c sinks.Commit) {
 	reached := map[*row]int{}
 	for _, m := range c.Events {
 		p := t.events[m.ID]
-		if p.row == nil {
+		if p == nil {
 			t.gone(m)
 			continue
 		}
@@ -122,11 +141,11 @@ func (t *truth) order(c sinks.Commit) {
 			t.h.violated(2, "version %d of %s has revision %d, want %d", p.v, p.row.id, got, want)
 		}
 		p.row.revision = got
-		p.version().taken = true
+		p.version().taken, p.taken = true, true
 	}
 	for _, m := range c.Dead {
-		if p := t.dead[m.ID]; p.row != nil {
-			p.version().taken = true
+		if p := t.dead[m.ID]; p != nil {
+			p.version().taken, p.taken = true, true
 			reached[p.row] = max(reached[p.row], p.v)
 		}
 	}
@@ -138,7 +157,7 @@ func (t *truth) order(c sinks.Commit) {
 // buries reports whether a version of r is a dead letter of c: it may have
 // taken a revision that a later version of the same commit follows.
 func (t *truth) buries(c sinks.Commit, r *row) bool {
-	return slices.ContainsFunc(c.Dead, func(m schema.Message) bool { return t.dead[m.ID].row == r })
+	return slices.ContainsFunc(c.Dead, func(m schema.Message) bool { p := t.dead[m.ID]; return p != nil && p.row == r })
 }
 
 var revisionField = []byte(`"revision":`)

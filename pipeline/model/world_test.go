@@ -39,6 +39,7 @@ type version struct {
 	terminal bool
 	poison   poison
 	record   sources.Record
+	records  []sources.Record // in all forms of a real provider; of one that cannot be read they differ
 	served   bool
 	reader   *process // the latest that it was served to
 	taken    bool     // published or a dead letter, and the state says so
@@ -176,8 +177,11 @@ func (w *world) drawRow(r *rand.Rand, at time.Time) {
 	case n < 9:
 		row.visible = at.Add(upTo(r, p.lateness-p.maxStale))
 	}
-	bad := healthy
-	if sometimes(r, 0.1) {
+	bad, rate := healthy, 0.1
+	if len(p.wire.forms) > 1 {
+		rate = 0.25
+	}
+	if sometimes(r, rate) {
 		bad = poison(1 + r.IntN(int(countOfPoison)-1))
 	}
 	changes := 0
