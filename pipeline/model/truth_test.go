@@ -61,10 +61,10 @@ func (t *truth) bury(p *place, rec sources.Record) {
 	t.dead[m.ID] = p
 }
 
-// again reports whether a version is published again for what one message of it
-// and any of them say: a row that cannot be read is another in each form.
-func (p *place) again(message, any bool) bool {
-	return message || any && p.version().record.Fault == nil
+// again reports whether something happened to a version before: to this message
+// of it, or to any. A row that cannot be read has one in each form.
+func (p *place) again(message, version bool) bool {
+	return message || version && p.version().record.Fault == nil
 }
 
 // store takes one message that became durable.
