@@ -112,7 +112,7 @@ var kindNames = [countOfKinds]string{
 	stopAfter: "crash after a durable commit, unanswered", stopGraceful: "graceful stop", stopTakeover: "takeover", zombieFenced: "zombie fenced",
 	longOutage: "down longer than the lateness", firstCommitLost: "crash before the first durable commit",
 	capRaised: "hidden cap raised", tieOverCap: "tie larger than the hidden cap", answerCached: "cached answer to another request",
-	answerClamped: "page of 50 rows, not as asked", rowOutside: "row from outside the window", rowOfType: "row of another message type, page of another appid",
+	answerClamped: "page of another size than asked for", rowOutside: "row from outside the window", rowOfType: "row of another message type, page of another appid",
 	rowOfCompany: "row of another company", faultWeb: "web page as an answer", faultObject: "error object or no list, status 200",
 	faultToken: "access token refused", faultStamp: "signature too old or too new", faultSilent: "no answer for a minute", faultStall: "answer stalls after some rows",
 	rowInFold: "row at a local time that comes twice", rowAfterGap: "row in the hour after skipped local times", echoElsewhere: "provider that echoes other dates",
