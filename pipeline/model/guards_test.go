@@ -97,7 +97,7 @@ var guards = []guard{
 	{name: "Keyset: a page that descends rules the time out", edits: []edit{
 		{keysetGo, "|| descends || !within", "|| !within"},
 		{keysetGo, "if descends && !ascends {", "if false && descends {"},
-	}, redundant: "an order counts only once it was seen to ascend"},
+	}},
 	{name: "Keyset: a full page proves no more than its rows", edits: []edit{{keysetGo, "if !p.Full {\n\t\t\treturn k.add(p, span.To)", "if true {\n\t\t\treturn k.add(p, span.To)"}}},
 }
 
