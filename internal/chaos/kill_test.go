@@ -96,9 +96,11 @@ func (v *victim) haunted(do func()) {
 		defer close(ended)
 		v.server.haunt(*seedFlag, stop)
 	}()
+	defer func() { // also when do fails the test
+		close(stop)
+		<-ended
+	}()
 	do()
-	close(stop)
-	<-ended
 }
 
 // die is killed n times, half of them at failpoints: at all of them when there

@@ -50,7 +50,7 @@ func (s *natsServer) start() {
 		s.t.Error(err)
 	}
 	s.process = start(s.t, program(s.t, natsServerPath), nil, "-c", config)
-	for range 500 {
+	for range 3000 { // 30 s: others are busy, too
 		if c, err := net.Dial("tcp", s.addr()); err == nil {
 			_ = c.Close()
 			return
