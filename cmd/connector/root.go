@@ -62,7 +62,8 @@ func newRoot(env environment) *cobra.Command {
 		Short: "Delivery logs of SaaS providers as events in NATS or Kafka, once per row version",
 		Long: `connector polls delivery logs (ekuaibao's failed outbound messages, SUBMAIL's SMS log),
 turns every row version into an event of one JSON schema, and publishes it to NATS,
-Kafka, a file or stdout. It is configured by environment variables: see "connector config".`,
+Kafka, a file or stdout. It is configured by environment variables: "connector config --reference"
+lists them, "connector check" tries them out.`,
 		Example: `  connector demo
   CONNECTOR_SOURCES=submail SUBMAIL_APP_ID=… SUBMAIL_APP_KEY_FILE=/run/key connector run
   CONNECTOR_SINK=kafka KAFKA_BROKERS=kafka:9092 connector tail --from-start`,
