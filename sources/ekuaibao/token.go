@@ -12,6 +12,7 @@ import (
 
 	"connector/internal/fault"
 	"connector/internal/secret"
+	"connector/internal/wait"
 	"connector/sources/httpx"
 	"connector/sources/jsonrows"
 )
@@ -73,7 +74,7 @@ func (t *tokens) use(ctx context.Context, ask func(secret.String) error) error {
 			return fault.Fatal(err, "the access token is not accepted; renew "+t.variable("ACCESS_TOKEN"))
 		case fresh && !waited:
 			waited = true
-			if err := sleep(ctx, t.wait); err != nil {
+			if err := wait.For(ctx, t.wait); err != nil {
 				return err
 			}
 		case !replaced:
@@ -197,16 +198,4 @@ func (t *tokens) read(answer []byte) (token, error) {
 		tok.renewAt = expires.Add(-min(tokenMargin, expires.Sub(now)/10))
 	}
 	return tok, nil
-}
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
