@@ -106,21 +106,42 @@ func TestMonitoringIsDocumented(t *testing.T) {
 	}
 }
 
-var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+var (
+	link    = regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]*))?\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	noSlug  = regexp.MustCompile(`[^\w -]`)
+)
+
+// anchors lists those of the headings of a document.
+func anchors(text string) []string {
+	var list []string
+	for _, m := range heading.FindAllStringSubmatch(text, -1) {
+		list = append(list, strings.ReplaceAll(noSlug.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
+	}
+	return list
+}
 
 func TestLinksLeadSomewhere(t *testing.T) {
-	docs, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, doc := range append(docs, filepath.Join(root, "README.md"), filepath.Join(root, "CONTRIBUTING.md")) {
-		text, err := os.ReadFile(doc)
-		if err != nil {
-			t.Fatal(err)
+	docs := []string{"README.md", "CONTRIBUTING.md"}
+	for _, pattern := range []string{"docs/*.md", "docs/adr/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: got %v, %v", pattern, found, err)
 		}
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(doc), m[1])); err != nil {
+		for _, path := range found {
+			docs = append(docs, strings.TrimPrefix(path, root+"/"))
+		}
+	}
+	for _, doc := range docs {
+		for _, m := range link.FindAllStringSubmatch(read(t, doc), -1) {
+			to, anchor := filepath.Join(filepath.Dir(doc), m[1]), m[2]
+			if m[1] == "" {
+				to = doc
+			}
+			if _, err := os.Stat(filepath.Join(root, to)); err != nil {
 				t.Errorf("%s links to %s: %v", doc, m[1], err)
+			} else if anchor != "" && !slices.Contains(anchors(read(t, to)), anchor) {
+				t.Errorf("%s links to %s, which has no heading #%s", doc, to, anchor)
 			}
 		}
 	}
