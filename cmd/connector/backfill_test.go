@@ -158,14 +158,7 @@ func TestBackfillRefusedBesideRun(t *testing.T) {
 	t.Parallel()
 	vars := halfDay(t)
 	c := start(t, vars, "run")
-	c.until(t, "readiness", func() bool {
-		at := httpAddr.FindStringSubmatch(c.stderr.String())
-		if at == nil {
-			return false
-		}
-		code, _ := get("http://" + at[1] + "/readyz")
-		return code == 200
-	})
+	c.ready(t)
 	code, stdout, stderr := command(t.Context(), vars, "backfill", "--from", "10h", "--to", "2h")
 	if code != exitFailed {
 		t.Errorf("got code %d, want 1; stdout:\n%s", code, stdout)

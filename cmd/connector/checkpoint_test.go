@@ -141,8 +141,7 @@ func TestCheckpointBesideRun(t *testing.T) {
 	t.Parallel()
 	vars := readOnce(t)
 	c := start(t, vars, "run")
-	c.until(t, "the start", func() bool { return strings.Contains(c.stderr.String(), "running") })
-	time.Sleep(100 * time.Millisecond) // the sink opens after it
+	c.ready(t)
 	for _, args := range [][]string{{"list"}, {"rewind", "--to", "1h", "--yes"}} {
 		code, _, stderr := command(t.Context(), vars, append([]string{"checkpoint"}, args...)...)
 		if code != exitFailed {
@@ -168,7 +167,7 @@ func TestCheckpointOfTheEmbeddedServer(t *testing.T) {
 	}
 	back := []string{"checkpoint", "rewind", "--to", "0s", "--yes"}
 	c := start(t, vars, "run")
-	c.until(t, "the start", func() bool { return strings.Contains(c.stderr.String(), "running") })
+	c.ready(t)
 	for _, shown := range []string{"beside a connector", "without one"} {
 		code, stdout, stderr := command(t.Context(), vars, "checkpoint", "list")
 		if code != exitOK {

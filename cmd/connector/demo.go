@@ -57,12 +57,7 @@ func demo(ctx context.Context, env environment, length time.Duration) error {
 	if err != nil {
 		return err
 	}
-	if length > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, length)
-		defer cancel()
-	}
-	return demoPipeline(ctx, cfg, env, providers)
+	return demoPipeline(ctx, cfg, env, providers, length)
 }
 
 // providers are the simulated APIs.
@@ -124,8 +119,9 @@ func (p *providers) drain(ctx context.Context, counted func(context.Context) (ta
 // drainTime is more than a busy machine needs to read once more what is young.
 const drainTime = time.Minute
 
-// demoPipeline runs the pipeline with a live view until ctx ends.
-func demoPipeline(ctx context.Context, cfg *config.Config, env environment, p *providers) error {
+// demoPipeline runs the pipeline with a live view until ctx ends, or length, if
+// any, has passed since the sink was opened.
+func demoPipeline(ctx context.Context, cfg *config.Config, env environment, p *providers, length time.Duration) error {
 	began := time.Now()
 	env.log = slog.New(slog.NewTextHandler(env.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	at := placeOf(cfg, env, env.log)
@@ -142,6 +138,11 @@ func demoPipeline(ctx context.Context, cfg *config.Config, env environment, p *p
 		return errors.Join(err, sink.Close())
 	}
 
+	if length > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, length)
+		defer cancel()
+	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	watching := make(chan error, 1)
@@ -153,6 +154,9 @@ func demoPipeline(ctx context.Context, cfg *config.Config, env environment, p *p
 	})
 	defer drained()
 	err = pipeline.New(opts).Run(running)
+	if running.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // it ended while it took the checkpoint over
+	}
 	stop()
 	if err = errors.Join(err, <-watching); err != nil {
 		return errors.Join(err, sink.Close())

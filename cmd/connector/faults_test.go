@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -97,14 +96,7 @@ func TestCheckBesideRun(t *testing.T) {
 				vars = with(vars, "FILE_PATH="+filepath.Join(t.TempDir(), "events.ndjson"))
 			}
 			c := start(t, vars, "run")
-			c.until(t, "readiness", func() bool {
-				at := httpAddr.FindStringSubmatch(c.stderr.String())
-				if at == nil {
-					return false
-				}
-				code, _ := get("http://" + at[1] + "/readyz")
-				return code == http.StatusOK
-			})
+			c.ready(t)
 			code, stdout, stderr := command(t.Context(), vars, "check")
 			if code != exitOK {
 				t.Errorf("got code %d, want 0; stderr:\n%s", code, stderr)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -139,6 +140,24 @@ func (c *child) until(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// ready waits until the child's sink is open and a provider answers, and returns
+// the address of its endpoints.
+func (c *child) ready(t *testing.T) (base string) {
+	t.Helper()
+	c.until(t, "readiness", func() bool {
+		at := httpAddr.FindStringSubmatch(c.stderr.String())
+		if at == nil {
+			return false
+		}
+		base = "http://" + at[1]
+		code, _ := get(base + "/readyz")
+		return code == http.StatusOK
+	})
+	return base
+}
+
+var httpAddr = regexp.MustCompile(`http=(\S+)`)
 
 func (c *child) interrupt(t *testing.T) (code int, took time.Duration) {
 	t.Helper()

@@ -112,14 +112,8 @@ func TestFencedConnectorStops(t *testing.T) {
 			vars = with(vars, sink...)
 			run := func() *child {
 				c := start(t, with(vars, "CONNECTOR_DATA_DIR="+t.TempDir()), "run")
-				c.until(t, "events", func() bool {
-					at := httpAddr.FindStringSubmatch(c.stderr.String())
-					if at == nil {
-						return false
-					}
-					_, body := get("http://" + at[1] + "/readyz")
-					return strings.Contains(body, `"ready":true`) && strings.Contains(body, `"frontier"`)
-				})
+				base := c.ready(t)
+				c.until(t, "events", func() bool { _, body := get(base + "/readyz"); return strings.Contains(body, `"frontier"`) })
 				return c
 			}
 			stops := func(c *child) {

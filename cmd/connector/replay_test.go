@@ -132,7 +132,7 @@ func TestReplayPublishesTheRangeAgain(t *testing.T) {
 func reader(t *testing.T, vars []string) (first, again []told) {
 	t.Helper()
 	running := start(t, vars, "run")
-	running.until(t, "the start", func() bool { return strings.Contains(running.stderr.String(), "running") })
+	running.ready(t)
 	defer running.interrupt(t)
 	if code, _, stderr := command(t.Context(), vars, "replay", "--from", "2h", "--to", "1h"); code != exitFailed {
 		t.Errorf("replay beside a running connector: got code %d, want 1; stderr:\n%s", code, stderr)

@@ -51,7 +51,7 @@ func TestRunOnce(t *testing.T) {
 				}
 			}
 			running := start(t, with(vars, "CONNECTOR_LOG_LEVEL=debug"), "run") // the embedded NATS server lives in it
-			running.until(t, "the start", func() bool { return strings.Contains(running.stderr.String(), "running") })
+			running.ready(t)
 			code, stdout, stderr := command(t.Context(), vars, "tail", "--from-start", "--follow=false", "--output=json")
 			if code != exitOK {
 				t.Fatalf("tail: got code %d, want 0; stderr:\n%s", code, stderr)
@@ -151,17 +151,13 @@ func thirdParty(t *testing.T, vars []string) (versions []string, reader string) 
 	return versions, args[0]
 }
 
-var httpAddr = regexp.MustCompile(`http=(\S+)`)
-
 var eventsCounted = regexp.MustCompile(`(?m)^connector_events_published_total\{.*\} [1-9]`)
 
 func TestRunServesHealthAndMetrics(t *testing.T) {
 	t.Parallel()
 	_, _, vars := simulators(t, 20)
 	c := start(t, vars, "run")
-	c.until(t, "its address", func() bool { return httpAddr.MatchString(c.stderr.String()) })
-	base := "http://" + httpAddr.FindStringSubmatch(c.stderr.String())[1]
-	c.until(t, "readiness", func() bool { code, _ := get(base + "/readyz"); return code == http.StatusOK })
+	base := c.ready(t)
 	c.until(t, "events", func() bool {
 		_, body := get(base + "/metrics")
 		return eventsCounted.MatchString(body)
@@ -228,11 +224,40 @@ func TestSecondSignalKills(t *testing.T) {
 
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	code, stdout, stderr := command(t.Context(), nil, "demo", "--for", "3s")
-	wantNone(t, "demo", stdout+stderr)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, errOut buffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"demo", "--for", "5m"}, environment{stdout: &out, stderr: &errOut})
+	}()
+	awaitText(t, &out, "ekuaibao/flow", "submail/sms")
+	cancel()
+	code := <-ended
+	wantNone(t, "demo", out.String()+errOut.String())
+	if code != exitOK {
+		t.Errorf("got code %d, want 0; stdout:\n%s\nstderr:\n%s", code, out.String(), errOut.String())
+	}
+	wantLines(t, "summary", out.String(), "missing 0, duplicates 0, never served 0")
+}
+
+// awaitText waits until what is written holds all of want.
+func awaitText(t *testing.T, written *buffer, want ...string) {
+	t.Helper()
+	lacks := func(w string) bool { return !strings.Contains(written.String(), w) }
+	for deadline := time.Now().Add(time.Minute); slices.ContainsFunc(want, lacks); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("got\n%s\nwant %q in it within a minute", written.String(), want)
+		}
+	}
+}
+
+// TestDemoEndsAtOnce has no time to read.
+func TestDemoEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	code, stdout, stderr := command(t.Context(), nil, "demo", "--for", "1ns")
 	if code != exitOK {
 		t.Errorf("got code %d, want 0; stdout:\n%s\nstderr:\n%s", code, stdout, stderr)
-	} else {
-		wantLines(t, "summary", stdout, "missing 0, duplicates 0, never served 0", "ekuaibao/flow", "submail/sms")
 	}
+	wantLines(t, "summary", stdout, "missing 0, duplicates 0, never served 0")
 }
