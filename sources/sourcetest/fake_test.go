@@ -145,8 +145,7 @@ func harness(outlast context.Context, spoil func(f *fake, opened int)) sourcetes
 			spoil(f, opened)
 			return f, nil
 		},
-		Clock: p.clock, Patience: 2 * time.Second,
-		Stream: "s", Window: window, Large: large, Poison: 1, Secrets: []string{"canary"},
+		Clock: p.clock, Stream: "s", Window: window, Large: large, Poison: 1, Secrets: []string{"canary"},
 		Failures: []sourcetest.Failure{{Name: "down", Set: p.down.Store}},
 		Hang:     p.hangs.Store,
 		Late:     func() string { p.late.Store(true); return "late" },

@@ -7,7 +7,6 @@
 package sourcetest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,8 +19,9 @@ import (
 	"connector/sources"
 )
 
-// defaultPatience is long: other tests may want the processor, too.
-const defaultPatience = 10 * time.Second
+// patience is how long a call may go on after its context has ended, and a
+// goroutine after its scan. It is long: other tests may want the processor, too.
+const patience = 10 * time.Second
 
 // pause is between two looks at what takes time.
 const pause = 20 * time.Millisecond
@@ -58,10 +58,6 @@ type Harness struct {
 	Failures []Failure
 	Hang     func(on bool) // answers never come, or never end
 	Secrets  []string      // appear in nothing that the source gives or logs, but rows
-
-	// Patience is how long a call may go on after its context has ended, and a
-	// goroutine after its scan; default 10 s.
-	Patience time.Duration
 }
 
 // Failure is a way in which a provider's answers go wrong.
@@ -87,7 +83,6 @@ const (
 // that.
 func Check(ctx context.Context, h Harness) []error {
 	c := &checker{Harness: h}
-	c.Patience = cmp.Or(h.Patience, defaultPatience)
 	c.log = slog.New(slog.NewTextHandler(&sieve{check: c}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	label := fmt.Sprintf("%p", c)
 	pprof.Do(ctx, pprof.Labels(labelKey, label), c.run)

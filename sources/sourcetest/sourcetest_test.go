@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -23,15 +23,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	_ = flag.Set("test.parallel", "16") // tests wait more than they compute
 	goleak.VerifyTestMain(m)
 }
 
 func TestGoodSource(t *testing.T) {
-	if got := sourcetest.Check(t.Context(), harness(t.Context(), func(*fake, int) {})); got != nil {
-		t.Errorf("got %v, want no breach", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		if got := sourcetest.Check(t.Context(), harness(t.Context(), func(*fake, int) {})); got != nil {
+			t.Errorf("got %v, want no breach", got)
+		}
+	})
 }
 
 // broken is a source that breaks a rule, or several: those that want names.
@@ -47,10 +47,12 @@ func TestBrokenSources(t *testing.T) {
 			if tt.want != "memory" { // of the process, others included
 				t.Parallel()
 			}
-			got := sourcetest.Check(t.Context(), harness(t.Context(), tt.spoil))
-			if rules(got) != tt.want {
-				t.Errorf("got breaches of %q, want %q: %v", rules(got), tt.want, got)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				got := sourcetest.Check(t.Context(), harness(t.Context(), tt.spoil))
+				if rules(got) != tt.want {
+					t.Errorf("got breaches of %q, want %q: %v", rules(got), tt.want, got)
+				}
+			})
 		})
 	}
 }
@@ -133,10 +135,18 @@ func brokenAccounts() []broken {
 		{"now of the machine", "now", func(f *fake, _ int) {
 			f.now = func(ctx context.Context) (time.Time, error) { return time.Now(), ctx.Err() }
 		}},
-		{"now guesses when the provider is down", "now", func(f *fake, _ int) {
+		{"now of the machine when the provider is down", "now", func(f *fake, _ int) {
 			f.now = func(ctx context.Context) (time.Time, error) {
 				if f.p.down.Load() {
 					return time.Now(), nil
+				}
+				return f.p.clock(), ctx.Err()
+			}
+		}},
+		{"now guesses too late a time when the provider is down", "now", func(f *fake, _ int) {
+			f.now = func(ctx context.Context) (time.Time, error) {
+				if f.p.down.Load() {
+					return f.p.clock().Add(time.Minute), nil
 				}
 				return f.p.clock(), ctx.Err()
 			}

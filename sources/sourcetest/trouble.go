@@ -57,7 +57,7 @@ func (c *checker) askTime(ctx context.Context, name string) {
 	if markOf(err) == "reject" {
 		c.breach("mark", "%s: Now rejects a record: %v", name, err)
 	}
-	if want := c.Clock(); err == nil && at.After(want) {
+	if want := c.Clock(); err == nil && (at.After(want) || want.Sub(at) > maxBehind) {
 		c.breach("now", "%s: %v when the provider's clock shows %v", name, at, want)
 	}
 }
@@ -108,7 +108,7 @@ func (c *checker) hung(ctx context.Context, src sources.Source, st sources.Strea
 	var r *result
 	switch {
 	case !c.ends(cancel, func() { r = read(scan, src, st, c.Window) }):
-		c.breach("cancel", "a scan still runs %v after its context has ended", c.Patience)
+		c.breach("cancel", "a scan still runs %v after its context has ended", patience)
 	case !errors.Is(r.err, context.Canceled):
 		c.keeps(r)
 		c.breach("cancel", "a scan whose context ends in the middle gives %v", r.err)
@@ -123,7 +123,7 @@ func (c *checker) hung(ctx context.Context, src sources.Source, st sources.Strea
 	var err error
 	switch {
 	case !c.ends(cancel, func() { _, err = other.Now(now) }):
-		c.breach("cancel", "Now still runs %v after its context has ended", c.Patience)
+		c.breach("cancel", "Now still runs %v after its context has ended", patience)
 	case err != nil && !errors.Is(err, context.Canceled):
 		c.breach("cancel", "Now whose context ends in the middle gives %v", err)
 	}
@@ -141,14 +141,14 @@ func (c *checker) ends(cancel context.CancelFunc, f func()) bool {
 	select {
 	case <-ended:
 		return true
-	case <-time.After(c.Patience):
+	case <-time.After(patience):
 		return false
 	}
 }
 
 // leaks checks that the goroutines of the check have ended.
 func (c *checker) leaks(label string) {
-	for deadline := time.Now().Add(c.Patience); ; time.Sleep(pause) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
 		stack := running(label)
 		if stack == "" {
 			return
