@@ -4,12 +4,15 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"connector/internal/filelock"
 )
 
-func TestAcquire(t *testing.T) {
+func TestAcquire(t *testing.T) { synctest.Test(t, testAcquire) }
+
+func testAcquire(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	first, err := filelock.Acquire(path)
 	if err != nil {
