@@ -148,7 +148,8 @@ func (c *checker) ends(cancel context.CancelFunc, f func()) bool {
 
 // leaks checks that the goroutines of the check have ended.
 func (c *checker) leaks(label string) {
-	for deadline := time.Now().Add(patience); ; time.Sleep(pause) {
+	deadline := time.Now().Add(patience)
+	for d := pause; ; d *= 2 {
 		stack := running(label)
 		if stack == "" {
 			return
@@ -157,6 +158,7 @@ func (c *checker) leaks(label string) {
 			c.breach("leak", "a goroutine goes on after its scan:\n%s", stack)
 			return
 		}
+		time.Sleep(d)
 	}
 }
 
