@@ -189,6 +189,8 @@ func TestSectionRules(t *testing.T) {
 		{"nats", []string{"OTP_CONTENT_TYPE=text"}, "OTP_CONTENT_TYPE", "form, multipart or json"},
 		{"nats", []string{"OTP_RESULT_STATUS=sent"}, "OTP_RESULT_STATUS", "delivered or dropped"},
 		{"nats", []string{"OTP_API=sms"}, "OTP_API", "use log/message or sms/log"},
+		{"nats", []string{"HQ_CORP_ID=corp "}, "HQ_CORP_ID", "white space"},
+		{"nats", []string{"OTP_APP_ID=\t1"}, "OTP_APP_ID", "white space"},
 		{"nats", []string{"OTP_API=sms/log", "OTP_PROJECT=x"}, "OTP_PROJECT", "OTP_API=sms/log has no such filter"},
 		{"nats", []string{"OTP_BACKUP_URL=ftp://h"}, "OTP_BACKUP_URL", "https://"},
 

@@ -59,6 +59,7 @@ func (c *Config) Validate(v *config.Faults) {
 	case !security:
 		v.Add("APP_SECURITY", "is required with %s", "APP_KEY")
 	}
+	v.Check(strings.TrimSpace(c.CorpID) == c.CorpID, "CORP_ID", "must not begin or end with white space")
 	v.Check(c.Rate > 0 && c.Rate <= 1000, "RATE", "use a number more than 0 and at most 1000")
 }
 

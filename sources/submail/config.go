@@ -3,6 +3,7 @@ package submail
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"connector/internal/config"
@@ -39,6 +40,7 @@ func NewConfig() config.AccountConfig {
 // Validate reports broken rules.
 func (c *Config) Validate(v *config.Faults) {
 	v.Check(c.AppID != "", "APP_ID", "is required")
+	v.Check(strings.TrimSpace(c.AppID) == c.AppID, "APP_ID", "must not begin or end with white space")
 	v.Check(!c.AppKey.IsZero(), "APP_KEY", "is required")
 	v.Check(c.Rows >= 10 && c.Rows <= 1000, "ROWS", "use a number from 10 to 1000")
 	v.Check(c.Project == "" || c.API != APISMSLog, "PROJECT", "%s=sms/log has no such filter; unset it, or use log/message", "API")
