@@ -36,7 +36,7 @@ func (s *session) open(ctx context.Context) error {
 	}
 	failpoint.Hit(failpoint.FileTakeover)
 	if err := s.save(ctx, s.unit.Commit(state, time.Now()), s.position); err != nil {
-		return fmt.Errorf("taking over unit of file %s: %w", s.sink.path, err)
+		return fmt.Errorf("taking over the checkpoint of file %s: %w", s.sink.path, err)
 	}
 	s.unit.Committed()
 	failpoint.Hit(failpoint.FileTaken)
