@@ -150,3 +150,35 @@ func TestThrottleIsTheAccounts(t *testing.T) {
 		}
 	})
 }
+
+// TestReadyBesideAFailingStream: an account of which one stream fails works all the time.
+func TestReadyBesideAFailingStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"bad", "good"}, fail: func(s string, n int) error {
+			if s == "bad" && n > 3 {
+				return errTransient
+			}
+			return nil
+		}}
+		pipe := pipeline.New(options(p, &memory{}))
+		done := make(chan error, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		go func() { done <- pipe.Run(ctx) }()
+		time.Sleep(10 * time.Second)
+		for range 30 * 60 * 4 {
+			if time.Sleep(time.Second / 4); !pipe.Ready() {
+				t.Fatal("not ready")
+			}
+		}
+		p.failWith(func(string, int) error { return errTransient })
+		time.Sleep(5 * time.Minute)
+		if pipe.Ready() {
+			t.Error("ready although no stream is answered")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

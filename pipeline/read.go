@@ -72,7 +72,7 @@ func (r *runner) scan(ctx context.Context, w sources.Span, t turn, publish publi
 			return proven, err
 		}
 		r.show()
-		r.shared.good()
+		r.status.answer()
 		r.status.beat(0)
 		if chunk.Proven.To.After(proven) {
 			if proven = chunk.Proven.To; t.over() {

@@ -28,6 +28,8 @@ type status struct {
 	deadline time.Time // of the next sign of life; zero when none is due
 	err      error     // of the latest reading
 	failing  time.Time // when the first of the readings that failed in a row did; zero when the latest was in order
+	answers  bool      // whether the provider answers this stream
+	answered bool      // whether it did since the latest error
 	stopped  bool
 	read     Reading
 	filled   backfilled
@@ -93,11 +95,22 @@ func (s *status) good() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err, s.failing = nil, time.Time{}
+	s.answers, s.answered = true, true
 }
 
+// answer says that a part of the stream was read.
+func (s *status) answer() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answers, s.answered = true, true
+}
+
+// bad notes that a reading failed. The provider answers none the less when it
+// did since the failure before.
 func (s *status) bad(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.answers, s.answered = s.answered, false
 	if s.err = err; s.failing.IsZero() {
 		s.failing = time.Now()
 	}
@@ -151,15 +164,14 @@ func (p *Pipeline) Alive() bool {
 }
 
 // Ready reports whether the sink is open and some account works: its provider
-// answers, and a stream of it is not stopped.
+// answers a stream of it that is not stopped. It counts as answering from its
+// first answer to the second of two failures in a row.
 func (p *Pipeline) Ready() bool {
-	return p.open.Load() && slices.ContainsFunc(p.runners, func(r *runner) bool {
-		return r.shared.works() && !r.status.isStopped()
-	})
+	return p.open.Load() && slices.ContainsFunc(p.runners, func(r *runner) bool { return r.status.works() })
 }
 
-func (s *status) isStopped() bool {
+func (s *status) works() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.stopped
+	return s.answers && !s.stopped
 }

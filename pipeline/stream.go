@@ -108,7 +108,6 @@ func (r *runner) failed(err error, due time.Time) time.Duration {
 	}
 	r.metrics.errors.Inc()
 	r.status.bad(err)
-	r.shared.bad()
 	say := r.log.Debug
 	if r.failing.add() {
 		say = r.log.Warn
@@ -121,7 +120,6 @@ func (r *runner) failed(err error, due time.Time) time.Duration {
 func (r *runner) worked() {
 	r.retry.reset()
 	r.status.good()
-	r.shared.good()
 	if r.failing.count > 0 {
 		r.log.Info("reading works again", "failures", r.failing.count)
 	}
