@@ -63,9 +63,11 @@ type echo struct {
 }
 
 // short reports whether an answer with n rows says that a page has fewer than q
-// asks for. A number like that of the rows may mean those, when no more follow.
+// asks for. A number like that of the rows may mean those, when the answer says
+// that no more follow.
 func (e echo) short(q query, n int) bool {
-	return e.rows >= 0 && e.rows != q.rows && (e.rows != n || e.count > q.offset*q.rows+n)
+	last := n == 0 || e.count >= 0 && e.count <= q.offset*q.rows+n
+	return e.rows >= 0 && e.rows != q.rows && (e.rows != n || !last)
 }
 
 // number reads a number of an echo.

@@ -109,6 +109,8 @@ func TestSMSAnswers(t *testing.T) {
 		{"as text", page(`"start_date":"1416760513","end_date":" 1427961601","total":"1","offset":"0","results":" 1000 ",`, smsRow), "", nil},
 		{"results of the page", page(`"total":1,"offset":0,"results":1,`, smsRow), "", nil},
 		{"smaller pages", page(`"total":2,"offset":0,"results":1,`, smsRow), "asked for 1000, got 1; set OTP_ROWS", ErrRows},
+		{"smaller pages, without a total", page(`"results":1,`, smsRow), "asked for 1000, got 1; set OTP_ROWS", ErrRows},
+		{"no rows, results of the page", page(`"results":0,`, ""), "", nil},
 		{"smaller pages, said only", page(`"total":1,"offset":0,"results":50,`, smsRow), "asked for 1000, got 50; set OTP_ROWS", ErrRows},
 		{"another offset", page(`"total":2000,"offset":1000,"results":1000,`, smsRow), "asked for rows from 1, got them from 1001", scan.ErrOther},
 		{"another window", page(`"start_date":1416760513,"end_date":1427961000,"total":1,"offset":0,"results":1000,`, smsRow), "got an answer for", scan.ErrOther},
