@@ -42,9 +42,10 @@ func newRedactor(params []string, secrets []secret.String) redactor {
 	return r
 }
 
-// add puts the longest values first: one may be the beginning of another.
+// add puts the longest values first: one may be the beginning of another. White
+// space is one character, however much it is, and none around a value.
 func (r *redactor) add(text string) {
-	if len(text) < minSecret {
+	if text = strings.Join(strings.FieldsFunc(text, unicode.IsSpace), " "); len(text) < minSecret {
 		return
 	}
 	letters := spellings(text)
@@ -59,11 +60,10 @@ func (r *redactor) add(text string) {
 }
 
 // spellings returns an expression for each character of text: as it is, in a
-// URL, in JSON or in HTML, also in one of them within another. White space is
-// one character, however much it is.
+// URL, in JSON or in HTML, also in one of them within another.
 func spellings(text string) []string {
 	var list []string
-	for _, c := range strings.Join(strings.FieldsFunc(text, unicode.IsSpace), " ") {
+	for _, c := range text {
 		list = append(list, spelling(c))
 	}
 	return list

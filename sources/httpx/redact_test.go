@@ -51,3 +51,11 @@ func TestRedactorKnowsSpellings(t *testing.T) {
 		}
 	}
 }
+
+// TestRedactorOfSpace has values that are too short without the space around them.
+func TestRedactorOfSpace(t *testing.T) {
+	r := newRedactor(nil, []secret.String{secret.New("     "), secret.New(" \t a\n "), secret.New("  canary\n")})
+	if got, want := r.snippet([]byte("a can, canary, can")), "a can, ****, can"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
