@@ -70,4 +70,10 @@
 //
 // sim.Freeze() ends the world: nothing new is shown any more, so that a reader catches up with what it was served. sim.End() only
 // ends the arrival of rows; Timelines lists all that answers may then have shown, also to a client that died with them.
+//
+// # Signatures
+//
+// A test has vectors, of which SUBMAIL's own Go client gives the same. The client on PyPI, submail 0.4, is no further witness: it
+// computes no signature but sends the one it is given. With the key as signature (sign_type normal) it reads log/message from this
+// simulator, and is refused with 109 for another key.
 package apisim
