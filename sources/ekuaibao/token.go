@@ -53,8 +53,8 @@ func newTokens(client *httpx.Client, cfg Config, variable func(string) string, a
 func (t *tokens) fixed() bool { return !t.cfg.AccessToken.IsZero() }
 
 // use calls ask with a token. A token that is refused right after it was
-// issued is tried once more a moment later; one that is refused for good is
-// replaced once. Then the refusal is fatal, unless a token was accepted before:
+// issued is tried once more a moment later, as is a fixed one, of which that is
+// not known; one that is refused for good is replaced once. Then the refusal is fatal, unless a token was accepted before:
 // another program may have ended the new one.
 func (t *tokens) use(ctx context.Context, ask func(secret.String) error) error {
 	tok, err := t.get(ctx, secret.String{})
@@ -69,8 +69,8 @@ func (t *tokens) use(ctx context.Context, ask func(secret.String) error) error {
 			}
 			return err
 		}
-		switch fresh := replaced || time.Since(tok.issued) < freshFor; {
-		case t.fixed():
+		switch fresh := t.fixed() || replaced || time.Since(tok.issued) < freshFor; {
+		case t.fixed() && waited:
 			return fault.Fatal(err, "the access token is not accepted; renew "+t.variable("ACCESS_TOKEN"))
 		case fresh && !waited:
 			waited = true

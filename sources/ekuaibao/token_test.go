@@ -170,6 +170,23 @@ func TestRightsLost(t *testing.T) {
 	})
 }
 
+// TestFixedTokenOnce has a fixed token that is refused once: it is tried again a moment later.
+func TestFixedTokenOnce(t *testing.T) {
+	for refusals, fatal := range []bool{false, false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s, sim := inBubble(t, apisim.EkuaibaoConfig{AccessToken: canaryToken}, func(c *Config) {
+				c.AppKey, c.AppSecurity, c.AccessToken = secret.String{}, secret.String{}, secret.New(canaryToken)
+			})
+			for range refusals {
+				sim.Faults.Queue(apisim.Fault{Kind: apisim.HTTPStatus, Status: 403, Body: "未授权"})
+			}
+			if n, err := lastMinutes(t, s); fault.IsFatal(err) != fatal || !fatal && (err != nil || n < 25) {
+				t.Errorf("refused %d times: got %d rows, %v, want fatal %v", refusals, n, err, fatal)
+			}
+		})
+	}
+}
+
 // TestTwoPrograms lets two programs with one key, each of whose tokens ends the
 // other's, read in turns: both go on reading, and both say what is wrong.
 func TestTwoPrograms(t *testing.T) {
