@@ -53,9 +53,9 @@ func newTokens(client *httpx.Client, cfg Config, variable func(string) string, a
 func (t *tokens) fixed() bool { return !t.cfg.AccessToken.IsZero() }
 
 // use calls ask with a token. A token that is refused right after it was
-// issued is tried once more a moment later, as is a fixed one, of which that is
-// not known; one that is refused for good is replaced once. Then the refusal is fatal, unless a token was accepted before:
-// another program may have ended the new one.
+// issued, and a fixed one, is tried once more a moment later; one that is refused
+// for good is replaced once. Then the refusal is fatal, unless a token was
+// accepted before: another program may have ended the new one.
 func (t *tokens) use(ctx context.Context, ask func(secret.String) error) error {
 	tok, err := t.get(ctx, secret.String{})
 	if err != nil {
@@ -159,9 +159,12 @@ func (t *tokens) refused(err error) error {
 }
 
 // blame makes err fatal when the code says that the key is wrong, or that
-// there is none of it at this address: the API documents 403 for both.
+// there is none of it at this address: the API documents 403 for both. A key
+// whose tokens were accepted is tried again: it may be the API that is wrong.
 func (t *tokens) blame(err error, code string) error {
 	switch {
+	case refuses(code) && t.accepted.Load():
+		return fmt.Errorf("%w; it gave access tokens before: if this lasts, check %s", err, t.keys())
 	case refuses(code):
 		return fault.Fatal(err, "check "+t.keys()+", and that "+t.tenant.setBy()+" leads to the company that they belong to")
 	case code == "400" || code == "412":

@@ -170,6 +170,32 @@ func TestRightsLost(t *testing.T) {
 	})
 }
 
+// TestKeyRefusedLater: a key that worked and is refused is an error that is tried again, and ends when it works again.
+func TestKeyRefusedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, sim := inBubble(t, apisim.EkuaibaoConfig{}, nil)
+		refuse := false
+		sim.Faults.Hook(func(r *http.Request) apisim.Fault {
+			if refuse && r.URL.Path == tokenPath {
+				return apisim.Fault{Kind: apisim.HTTPStatus, Status: 403, Body: "未授权"}
+			}
+			return apisim.Fault{}
+		})
+		for i := range 4 {
+			refuse = i == 1 || i == 2
+			sim.RevokeTokens()
+			n, err := lastMinutes(t, s)
+			switch {
+			case !refuse && (err != nil || n < 25):
+				t.Errorf("scan %d: got %d rows, %v", i, n, err)
+			case refuse && (classOf(err) != transient || !strings.Contains(err.Error(), "if this lasts, check HQ_APP_KEY and HQ_APP_SECURITY")):
+				t.Errorf("scan %d: got %v, want a transient error that names the key", i, err)
+			}
+			time.Sleep(30 * time.Minute)
+		}
+	})
+}
+
 // TestFixedTokenOnce has a fixed token that is refused once: it is tried again a moment later.
 func TestFixedTokenOnce(t *testing.T) {
 	for refusals, fatal := range []bool{false, false, true} {
