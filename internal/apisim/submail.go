@@ -161,7 +161,7 @@ func (s *Submail) cached(now time.Time) *page {
 	least := s.Switches.Get().MinInterval
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last == nil || now.Sub(s.lastAt) >= least {
+	if s.last == nil || least == 0 || now.Sub(s.lastAt) >= least {
 		return nil
 	}
 	return s.last
