@@ -69,5 +69,5 @@ var sourceGuards = []guard{
 	{name: "SUBMAIL, sms/log: a page starts where asked", edits: []edit{{smsLogGo, "start: number(m, \"offset\")", "start: -1"}}, redundant: "the ids are fewer than the total, which makes a gap"},
 	{name: "SUBMAIL, sms/log: a page has as many rows as asked for", edits: []edit{{smsLogGo, "rows: number(m, \"results\")", "rows: -1"}}, redundant: "the total tells of the rows behind the page, and of a tick of several pages the ids are fewer"},
 	{name: "SUBMAIL, sms/log: the rows of the total are there", edits: []edit{{smsLogGo, "count: number(m, \"total\")", "count: -1"}}},
-	{name: "SUBMAIL: after a refused signature, the timestamp service", edits: []edit{{smsCodesGo, "s.client.Clock().IgnoreDate()", ""}}, redundant: "the Date of the provider is that of its clock"},
+	{name: "SUBMAIL: after a refused signature, the timestamp service", edits: []edit{{smsCodesGo, "s.client.Clock().IgnoreDate()", "false"}}, redundant: "the Date of the provider is that of its clock"},
 }

@@ -48,11 +48,13 @@ func (c *Clock) Now() (time.Time, bool) {
 }
 
 // IgnoreDate says that the Date of the answers is wrong: the clock forgets what
-// it knows, and learns from Observe alone.
-func (c *Clock) IgnoreDate() {
+// it knows, and learns from Observe alone. It returns false when Observe was
+// never called: then Date goes on to count, for want of a better.
+func (c *Clock) IgnoreDate() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.noDate, c.provider = true, time.Time{}
+	c.noDate, c.provider = c.told, time.Time{}
+	return c.told
 }
 
 // learn observes the Date header of an answer, which has whole seconds, cut,

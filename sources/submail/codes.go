@@ -75,8 +75,9 @@ func (s *Source) apiError(code, msg string) error {
 	case stops:
 		return fault.Fatal(err, remedy)
 	case anew:
-		s.client.Clock().IgnoreDate()
-		err = fmt.Errorf("%w; from now on it comes from the timestamp service alone", err)
+		if s.client.Clock().IgnoreDate() {
+			err = fmt.Errorf("%w; from now on it comes from the timestamp service alone", err)
+		}
 	case again:
 	}
 	return fmt.Errorf("%w; if that repeats, %s", err, remedy)

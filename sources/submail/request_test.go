@@ -260,3 +260,37 @@ func TestNewRefuses(t *testing.T) {
 		t.Error("got a source without a time zone")
 	}
 }
+
+// TestNoTimestampService has a host without one, which refuses a signature once: the Date of its answers goes on to count.
+func TestNoTimestampService(t *testing.T) {
+	for name, missing := range map[string]http.HandlerFunc{
+		"404": http.NotFound,
+		"unknown method": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"status":"error","code":"100","msg":"Unknown method"}`)
+		},
+	} {
+		var asked atomic.Int32
+		mux := http.NewServeMux()
+		mux.HandleFunc(stampPath, missing)
+		mux.HandleFunc("/sms/log.json", func(w http.ResponseWriter, _ *http.Request) {
+			if asked.Add(1) == 2 {
+				fmt.Fprint(w, `{"status":"error","code":"152","msg":"x"}`)
+				return
+			}
+			fmt.Fprint(w, `{"status":"success","data":[]}`)
+		})
+		server := httptest.NewServer(mux)
+		t.Cleanup(server.Close)
+		cfg := settings(server.URL, "")
+		cfg.API = APISMSLog
+		s := newSource(t, cfg)
+		for i, want := range []string{"", "set OTP_SIGN_TYPE=normal", "", ""} {
+			if _, err := s.Now(t.Context()); err != nil {
+				t.Errorf("%s: time %d: %v", name, i, err)
+			}
+			if _, _, err := read(t.Context(), s, seedSpan); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: scan %d: got %v, want %q", name, i, err, want)
+			}
+		}
+	}
+}
