@@ -79,32 +79,40 @@ func (a *openAccount) call(ctx context.Context, subject string, do func(context.
 	return err
 }
 
-// checkAccount asks for the provider's time, then reads every stream until one
-// fails for a reason that the others share.
+// checkAccount tries the configured call, and the other one where that may tell more.
 func checkAccount(ctx context.Context, a openAccount, findings chan<- finding) {
 	if a.err != nil {
 		findings <- finding{Subject: a.Name, Detail: a.err.Error()}
 		return
 	}
-	var now time.Time
-	err := a.call(ctx, a.Name, func(ctx context.Context) (err error) {
-		now, err = a.source.Now(ctx)
-		return err
-	})
-	if err != nil {
-		findings <- finding{Subject: a.Name, Detail: err.Error()}
-		return
-	}
-	findings <- finding{Subject: a.Name, OK: true, Detail: "answers; " + ownClock(time.Since(now)) + a.capacity()}
-	to := now.Add(-a.Common.Lag)
-	err = checkStreams(ctx, a, to, findings)
+	err := checkCall(ctx, a, findings)
 	if a.other != nil && (err == nil || errors.Is(err, sources.ErrNoCall) || httpx.Misdirected(err)) {
-		findings <- checkOther(ctx, *a.other, to, err == nil)
+		findings <- checkOther(ctx, *a.other, err == nil)
 	}
 }
 
-// checkStreams reads every stream until one fails for a reason that the others
-// share. It returns the last failure.
+// checkCall asks for the provider's time, then reads every stream until one
+// fails for a reason that the others share. It returns the last failure.
+func checkCall(ctx context.Context, a openAccount, findings chan<- finding) error {
+	now, err := a.now(ctx)
+	if err != nil {
+		findings <- finding{Subject: a.Name, Detail: err.Error()}
+		return err
+	}
+	findings <- finding{Subject: a.Name, OK: true, Detail: "answers; " + ownClock(time.Since(now)) + a.capacity()}
+	return checkStreams(ctx, a, now.Add(-a.Common.Lag), findings)
+}
+
+// now asks for the provider's time.
+func (a *openAccount) now(ctx context.Context) (now time.Time, err error) {
+	err = a.call(ctx, a.Name, func(ctx context.Context) (err error) {
+		now, err = a.source.Now(ctx)
+		return err
+	})
+	return now, err
+}
+
+// checkStreams is checkCall for all streams, up to a time.
 func checkStreams(ctx context.Context, a openAccount, to time.Time, findings chan<- finding) (failed error) {
 	streams := a.source.Streams()
 	for i, s := range streams {
@@ -127,16 +135,21 @@ func checkStreams(ctx context.Context, a openAccount, to time.Time, findings cha
 
 // checkOther asks by the other call for one moment, and says whether it could
 // take the place of the one that is configured and works, or does not.
-func checkOther(ctx context.Context, a openAccount, to time.Time, works bool) finding {
+func checkOther(ctx context.Context, a openAccount, works bool) finding {
 	f := finding{Subject: a.Name + " " + a.choose, OK: true}
 	if a.err != nil {
 		f.Detail = a.err.Error()
 		return f
 	}
-	_, err := checkStream(ctx, a, a.source.Streams()[0], to, 0)
+	now, err := a.now(ctx)
+	if err == nil {
+		_, err = checkStream(ctx, a, a.source.Streams()[0], now.Add(-a.Common.Lag), 0)
+	}
 	switch {
+	case err != nil && works:
+		f.Detail = "is not answered: " + err.Error()
 	case err != nil:
-		f.Detail = "is no alternative: " + err.Error()
+		f.Detail = "is not answered either"
 	case works:
 		f.Detail = "would be answered, too"
 	default:

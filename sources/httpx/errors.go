@@ -16,7 +16,7 @@ import (
 var (
 	// ErrHTML says that an answer with status 2xx is a web page: a login
 	// portal, a proxy, or a wrong base URL.
-	ErrHTML = errors.New("answered with a web page instead of data; check the base URL and any proxy in between")
+	ErrHTML = errors.New("answered with a web page instead of data, as a portal or a proxy in between does")
 	// ErrRedirect says that an answer sends the request elsewhere. It is not
 	// followed because the request carries a credential.
 	ErrRedirect = errors.New("redirect refused")
