@@ -63,10 +63,11 @@ func (c *Config) Validate(v *config.Faults) {
 	v.Check(c.Rate > 0 && c.Rate <= 1000, "RATE", "use a number more than 0 and at most 1000")
 }
 
-// Budget implements [config.AccountConfig].
+// Budget implements [config.AccountConfig]. A key is one company's, whichever
+// address leads to that.
 func (c *Config) Budget() config.Budget {
 	return config.Budget{
-		Credential: config.Credential(c.address(), c.AppKey.Reveal(), c.AccessToken.Reveal()),
+		Credential: config.Credential(System, c.AppKey.Reveal(), c.AccessToken.Reveal()),
 		Every:      time.Duration(min(float64(time.Second)/c.Rate, float64(maxEvery))),
 	}
 }

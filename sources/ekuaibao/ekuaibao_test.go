@@ -92,7 +92,7 @@ func text(body string) http.HandlerFunc {
 // leaks reports whether text holds a secret of these tests.
 func leaks(text string) bool { return strings.Contains(text, "canary") }
 
-// window is around the seed's row.
+// window is around the row of the documentation's example.
 var window = sources.Span{From: time.UnixMilli(1505372614000), To: time.UnixMilli(1505372615000)}
 
 // read collects a scan.

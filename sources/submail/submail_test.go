@@ -90,7 +90,7 @@ func read(ctx context.Context, s *Source, w sources.Span) (records []sources.Rec
 	return records, proven, nil
 }
 
-// seedSpan is what the seed's example answers repeat; a scan that asks for it is a second shorter on each side.
+// seedSpan is what the documentation's example answers repeat; a scan that asks for it is a second shorter on each side.
 var seedSpan = sources.Span{From: time.Date(2014, 11, 23, 16, 35, 14, 0, time.UTC), To: time.Date(2015, 4, 2, 8, 0, 0, 0, time.UTC)}
 
 func serve(t *testing.T, sim *apisim.Submail) string {
