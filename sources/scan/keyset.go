@@ -35,6 +35,8 @@ type PageFunc func(ctx context.Context, span sources.Span, offset int) (Page, er
 //
 //   - No time is left, or one has not yet been seen to ascend: the span is
 //     halved until a page is not full or shows the order.
+//   - Total shows that a page did not hold all rows before the new bound, so
+//     that its rows ascend by chance: so is the span of that page.
 //   - One tick that fills a page: it is read by index until a page is not
 //     full. Rows may change places meanwhile, so it is a [sources.GapError] unless
 //     there are as many ids as every page says, and Total has been seen to
@@ -67,10 +69,21 @@ func (k *keyset) read(ctx context.Context, span sources.Span, offset int) (Page,
 
 // scan reads span page after page.
 func (k *keyset) scan(ctx context.Context, span sources.Span) error {
+	var due *step
 	for !span.Empty() {
 		p, err := k.read(ctx, span, 0)
 		if err != nil {
 			return err
+		}
+		if due.denied(p) {
+			k.order.out = [2]bool{true, true}
+			return k.halve(ctx, sources.Span{From: due.from, To: span.To})
+		}
+		if due != nil {
+			if err := k.Prove(due.to); err != nil {
+				return err
+			}
+			due = nil
 		}
 		if !p.Full {
 			return k.add(p, span.To)
@@ -79,6 +92,9 @@ func (k *keyset) scan(ctx context.Context, span sources.Span) error {
 		switch {
 		case !last.IsZero() && !last.After(span.From):
 			err, span.From = k.enumerate(ctx, span.From), span.From.Add(k.tick)
+		case known && k.totals && !last.After(span.To): // there is a next page
+			due = &step{from: span.From, to: last.Add(-k.tick), total: p.Total, left: k.order.before(p.Rows, last)}
+			err, span.From = k.addAll(p), last
 		case known:
 			err, span.From = k.add(p, last.Add(-k.tick)), last
 		default:
@@ -89,6 +105,21 @@ func (k *keyset) scan(ctx context.Context, span sources.Span) error {
 		}
 	}
 	return nil
+}
+
+// step is a move of the lower bound by a page whose Total counts all rows. The
+// page behind it shows whether the first one held all that it leaves behind.
+type step struct {
+	from  time.Time // lower bound of the page
+	to    time.Time // end of what it proves then
+	total int
+	left  int // rows of the page that the next one need not count
+}
+
+// denied reports whether next, the page behind the step, counts fewer rows than
+// the step can have left behind.
+func (s *step) denied(next Page) bool {
+	return s != nil && next.Total > 0 && s.total-next.Total > s.left
 }
 
 // halve reads span, whose first page is full, in two parts.
@@ -206,6 +237,19 @@ func (o *order) last(rows []Row, tick time.Duration) (last time.Time, known bool
 		known = known && o.ascends[i]
 	}
 	return last, known && !last.IsZero()
+}
+
+// before counts the rows that may not be in an answer that begins at from.
+func (o *order) before(rows []Row, from time.Time) (n int) {
+	for _, r := range rows {
+		for i, at := range r.times() {
+			if !o.out[i] && at.Before(from) { // a time that cannot be read, too
+				n++
+				break
+			}
+		}
+	}
+	return n
 }
 
 // lastTime returns the last readable time i of rows.

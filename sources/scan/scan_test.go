@@ -380,3 +380,27 @@ func TestStop(t *testing.T) {
 		t.Errorf("got %d requests after the consumer stopped at the first chunk", p.requests)
 	}
 }
+
+// TestKeysetAscendsByChance has an API without an order, most of whose rows
+// share a tick: a page often ascends all the same. The totals tell.
+func TestKeysetAscendsByChance(t *testing.T) {
+	chance := 0
+	for i := range 300 {
+		rng := rand.New(rand.NewPCG(uint64(i), 0))
+		p := &provider{size: 25, total: trueTotal, most: 3000}
+		for n := range 75 {
+			p.rows = append(p.rows, row{id: fmt.Sprintf("%02d", n), tick: 4 * max(0, n-71) / max(1, n-71)})
+		}
+		rng.Shuffle(len(p.rows), func(a, b int) { p.rows[a], p.rows[b] = p.rows[b], p.rows[a] })
+		p.order = func(row, row) int { return 0 }
+		if slices.IsSortedFunc(p.rows[:25], func(a, b row) int { return a.tick - b.tick }) && p.rows[24].tick > 0 {
+			chance++
+		}
+		if err := check(p, span(-10, 10)); err != nil {
+			t.Fatalf("history %d: %v", i, err)
+		}
+	}
+	if chance == 0 {
+		t.Error("no page ascends by chance")
+	}
+}
