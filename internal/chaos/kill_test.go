@@ -231,7 +231,8 @@ func (v *victim) expect(c *process) {
 	v.t.Helper()
 	switch {
 	case c.killed():
-	case v.server != nil && c.cmd.ProcessState.ExitCode() == 1 && strings.Contains(c.said(), v.addr):
+	case v.server != nil && c.cmd.ProcessState.ExitCode() == 1 && !strings.Contains(c.said(), "msg=running") &&
+		(strings.Contains(c.said(), v.addr) || strings.Contains(c.said(), "connection to NATS lost")):
 		v.refused++
 	default:
 		v.t.Fatalf("the connector ended with %v; it said\n%s", c.cmd.ProcessState, c.said())

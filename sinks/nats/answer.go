@@ -101,9 +101,9 @@ func (c *client) gone(cause error) error {
 // disconnected says why there is no connection at the moment.
 func (c *client) disconnected() error {
 	if last := c.conn.LastError(); last != nil {
-		return fmt.Errorf("not connected to NATS: %w", last)
+		return fmt.Errorf("not connected to NATS at %s: %w", c.cfg.URL, last)
 	}
-	return errors.New("not connected to NATS")
+	return fmt.Errorf("not connected to NATS at %s", c.cfg.URL)
 }
 
 // closed explains a connection that will not be made again.

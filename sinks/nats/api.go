@@ -92,8 +92,6 @@ func (c *client) api(ctx context.Context, op string, request any) (apiResponse, 
 		return json.Unmarshal(msg.Data, &response)
 	})
 	switch {
-	case errors.Is(err, natsio.ErrReconnectBufExceeded):
-		return apiResponse{}, c.disconnected()
 	case err != nil:
 		return apiResponse{}, err
 	case response.Error != nil:

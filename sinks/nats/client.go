@@ -52,11 +52,15 @@ func (c *client) open(ctx context.Context) error {
 	})
 }
 
-// guard calls f as [connection.guard] does and explains a missing permission.
+// guard calls f as [connection.guard] does and explains a missing permission
+// and a missing connection.
 func (c *client) guard(ctx context.Context, f func(context.Context) error) error {
 	err := c.conn.guard(ctx, requestWait, f)
-	if errors.Is(err, natsio.ErrPermissionViolation) {
+	switch {
+	case errors.Is(err, natsio.ErrPermissionViolation):
 		return c.denied(err)
+	case errors.Is(err, natsio.ErrReconnectBufExceeded):
+		return c.disconnected()
 	}
 	return err
 }
