@@ -54,7 +54,7 @@ func (s *session) open(ctx context.Context, opts *sinks.Options) error {
 	if err := s.purge(ctx, s.at.all(), 1); err != nil { // nothing, but it shows a missing right now
 		return err
 	}
-	fence, err := s.last(ctx, s.at.subject(checkpoint.FenceKey))
+	fence, err := s.lastFence(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -75,12 +75,25 @@ func (s *session) open(ctx context.Context, opts *sinks.Options) error {
 	return s.sweep(ctx)
 }
 
+// lastFence returns the unit's fence, nil when there is none, with nothing of a
+// torn batch behind it. As a rule it is the last of our messages, and one
+// request tells both: a busy owner leaves little time for a takeover.
+func (s *session) lastFence(ctx context.Context) (*stored, error) {
+	subject := s.at.subject(checkpoint.FenceKey)
+	m, err := s.last(ctx, s.cfg.SubjectPrefix+".>")
+	if err != nil || m == nil || m.subject == subject {
+		return m, err
+	}
+	fence, err := s.last(ctx, subject)
+	if err != nil || fence == nil {
+		return nil, err
+	}
+	return fence, s.repair(ctx, fence.seq)
+}
+
 // resume takes over a unit that has state. It reads no more than it needs for
 // that: an owner that goes on committing meanwhile makes it begin again.
 func (s *session) resume(ctx context.Context, opts *sinks.Options, fence *stored) error {
-	if err := s.repair(ctx, fence.seq); err != nil {
-		return err
-	}
 	s.expect = fence.seq
 	state, err := checkpoint.TakeUnit(opts.Owner, fence.data)
 	if err != nil {
