@@ -119,6 +119,12 @@ func (r *runner) event(rec sources.Record, v checkpoint.Version, again *Replay) 
 	e.Record.Revision = v.Revision
 	e.ObservedAt = time.Now().UTC()
 	again.mark(&e, rec)
+	return r.encode(e)
+}
+
+// encode is where every event gets what holds for all, and becomes a message.
+func (r *runner) encode(e schema.Event) (schema.Message, error) {
+	e.Privacy = schema.PrivacyOff
 	m, err := e.Message()
 	if err != nil {
 		return schema.Message{}, err

@@ -64,7 +64,7 @@ func (p *provider) Owner() string { return p.owner }
 func (p *provider) Streams() []sources.Stream {
 	var list []sources.Stream
 	for _, s := range p.streams {
-		list = append(list, sources.Stream{Name: s, Tick: time.Second, MaxWindow: time.Hour, Leaves: p.leaves, Channel: schema.SMS})
+		list = append(list, sources.Stream{Name: s, Tick: time.Second, MaxWindow: time.Hour, Leaves: p.leaves, Channel: schema.ChannelSMS})
 	}
 	return list
 }
@@ -166,7 +166,7 @@ func (r row) isAway(now time.Time) bool {
 func (p *provider) Normalize(s sources.Stream, r sources.Record) (schema.Event, error) {
 	return schema.Event{
 		SchemaVersion: schema.Version, Source: schema.Source{System: "toy", Account: "a", Stream: s.Name},
-		Record: schema.Record{ID: r.ID, Version: r.Print, Terminal: r.Terminal}, Channel: schema.SMS, Status: schema.Pending,
+		Record: schema.Record{ID: r.ID, Version: r.Print, Terminal: r.Terminal}, Channel: schema.ChannelSMS, Status: schema.Pending,
 		CreatedAt: r.Created, Section: map[string]any{"toy": string(r.Raw)},
 	}, nil
 }

@@ -102,14 +102,9 @@ func (b *batch) leave(gone []checkpoint.Absent) {
 // leftEvent is the version of a record that is no longer in the log. Nothing
 // else is known of it.
 func (r *runner) leftEvent(a checkpoint.Absent, print string) (schema.Message, error) {
-	e := schema.Event{
+	return r.encode(schema.Event{
 		SchemaVersion: schema.Version, Source: r.from, Record: schema.Record{ID: a.ID, Revision: a.Revision, Left: true},
 		Channel: r.stream.Channel, Status: schema.Unknown, CreatedAt: a.Created.UTC(), ObservedAt: time.Now().UTC(),
 		ID: schema.EventID(r.from.Account, r.from.Stream, a.ID, print),
-	}
-	m, err := e.Message()
-	if err != nil {
-		return schema.Message{}, err
-	}
-	return m, r.commits.fits(m)
+	})
 }

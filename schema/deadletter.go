@@ -11,8 +11,9 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// DeadLetterSchema is the CloudEvents dataschema of dead letters.
-const DeadLetterSchema = "urn:connector:schema:delivery-deadletter:1"
+// DeadLetterSchema is the CloudEvents dataschema of dead letters; it is the
+// $id of deadletter-1.0.json.
+const DeadLetterSchema = "urn:connector:schema:delivery-deadletter:1.0"
 
 // DeadLetterType is the CloudEvents type of dead letters.
 const DeadLetterType = "delivery.deadletter"

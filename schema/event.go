@@ -12,30 +12,42 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Version is the schema version of the events this package writes.
+// Version is the schema version of the events and dead letters this package
+// writes.
 const Version = "1.0"
 
-// DataSchema is the CloudEvents dataschema of events; it is the $id of v1.json.
-const DataSchema = "urn:connector:schema:delivery-event:1"
+// DataSchema is the CloudEvents dataschema of events; it is the $id of
+// event-1.0.json, which says of every field where it comes from.
+const DataSchema = "urn:connector:schema:delivery-event:1.0"
 
-// Channel is how the provider delivers.
+// Channel is how the provider delivers. Later minor versions may add others.
 type Channel string
 
-// The channels of schema version 1.
+// The channels of schema version 1.0, each with a section of its name.
 const (
-	Webhook Channel = "webhook"
-	SMS     Channel = "sms"
+	ChannelWebhook Channel = "webhook"
+	ChannelSMS     Channel = "sms"
 )
 
 // Status is what became of a delivery, the same words for every provider.
 type Status string
 
-// The statuses of schema version 1.
+// The statuses of schema version 1; no minor version adds others.
 const (
 	Pending   Status = "pending"   // the provider still works on it
 	Delivered Status = "delivered" // accepted by the receiver
 	Failed    Status = "failed"    // given up or refused, as of this version
 	Unknown   Status = "unknown"   // the provider does not say
+)
+
+// Privacy is what was done to personal data before the event was written.
+type Privacy string
+
+// The values of Privacy of schema version 1; no minor version adds others.
+const (
+	PrivacyOff      Privacy = "off"      // nothing
+	PrivacyStandard Privacy = "standard" // masked
+	PrivacyStrict   Privacy = "strict"   // texts and bodies left out
 )
 
 // Source names where a record was read.
@@ -64,12 +76,22 @@ type Event struct {
 	Record         Record    `json:"record"`
 	Channel        Channel   `json:"channel"`
 	Status         Status    `json:"status"`
-	ProviderStatus string    `json:"providerStatus"`     // as given
+	ProviderStatus string    `json:"providerStatus"`     // as given, without the spaces around it
 	CreatedAt      time.Time `json:"createdAt"`          // when the provider created the row
 	UpdatedAt      time.Time `json:"updatedAt,omitzero"` // when it last changed; zero where the provider does not say
 	ObservedAt     time.Time `json:"observedAt"`         // when the connector read this version
 	Replay         string    `json:"replay,omitzero"`    // id of the replay that publishes it again; empty on first publication
-	// Section holds the provider's own fields under one name, the system's.
+	Privacy        Privacy   `json:"privacy"`
+
+	// The section of the channel; nil in others, and when the row left.
+	Webhook *Webhook `json:"webhook,omitzero"`
+	SMS     *SMS     `json:"sms,omitzero"`
+
+	Raw       string `json:"raw,omitzero"`       // the provider's row, when it is wanted and UTF-8
+	RawBase64 string `json:"rawBase64,omitzero"` // the provider's row, when it is wanted and not UTF-8
+
+	// Section holds, under the system's name, the fields of the row that have
+	// no place above, under the provider's own names.
 	Section map[string]any `json:",embed"`
 
 	// ID is the CloudEvents id: see [EventID] and [ReplayEventID].

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"connector/schema"
 )
 
@@ -14,11 +16,13 @@ func event() schema.Event {
 		SchemaVersion: schema.Version,
 		Source:        schema.Source{System: "ekuaibao", Account: "hq", Stream: "flow"},
 		Record:        schema.Record{ID: "222", Revision: 1, Version: "4"},
-		Channel:       schema.Webhook, Status: schema.Failed, ProviderStatus: "FAILURE",
+		Channel:       schema.ChannelWebhook, Status: schema.Failed, ProviderStatus: "FAILURE",
 		CreatedAt:  time.UnixMilli(1505372614157).UTC(),
 		UpdatedAt:  time.UnixMilli(1505372614157).UTC(),
 		ObservedAt: time.UnixMilli(1505372620000).UTC(),
-		Section:    map[string]any{"ekuaibao": map[string]any{"state": "FAILURE", "request": map[string]any{"aa": "bb"}}},
+		Privacy:    schema.PrivacyOff,
+		Webhook:    &schema.Webhook{Direction: schema.Outgoing, Request: jsontext.Value(`{"aa":"bb"}`)},
+		Section:    map[string]any{"ekuaibao": map[string]any{"type": "INVOKING", "flowId": "1"}},
 		ID:         schema.EventID("hq", "flow", "222", "p"),
 	}
 }
@@ -32,7 +36,8 @@ func TestMessage(t *testing.T) {
 	want := `{"schemaVersion":"1.0","source":{"system":"ekuaibao","account":"hq","stream":"flow"},` +
 		`"record":{"id":"222","revision":1,"version":"4","terminal":false},"channel":"webhook","status":"failed",` +
 		`"providerStatus":"FAILURE","createdAt":"2017-09-14T07:03:34.157Z","updatedAt":"2017-09-14T07:03:34.157Z",` +
-		`"observedAt":"2017-09-14T07:03:40Z","ekuaibao":{"request":{"aa":"bb"},"state":"FAILURE"}}`
+		`"observedAt":"2017-09-14T07:03:40Z","privacy":"off","webhook":{"direction":"outgoing","request":{"aa":"bb"}},` +
+		`"ekuaibao":{"flowId":"1","type":"INVOKING"}}`
 	if got := string(m.Body); got != want {
 		t.Errorf("body\n got %s\nwant %s", got, want)
 	}
@@ -58,14 +63,14 @@ func TestMessage(t *testing.T) {
 
 func TestLeft(t *testing.T) {
 	e := event()
-	e.Record, e.Status, e.ProviderStatus, e.UpdatedAt, e.Section = schema.Record{ID: "222", Revision: 2, Left: true}, schema.Unknown, "", time.Time{}, nil
+	e.Record, e.Status, e.ProviderStatus, e.UpdatedAt, e.Webhook, e.Section = schema.Record{ID: "222", Revision: 2, Left: true}, schema.Unknown, "", time.Time{}, nil, nil
 	m, err := e.Message()
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `{"schemaVersion":"1.0","source":{"system":"ekuaibao","account":"hq","stream":"flow"},` +
 		`"record":{"id":"222","revision":2,"terminal":false,"left":true},"channel":"webhook","status":"unknown","providerStatus":"",` +
-		`"createdAt":"2017-09-14T07:03:34.157Z","observedAt":"2017-09-14T07:03:40Z"}`
+		`"createdAt":"2017-09-14T07:03:34.157Z","observedAt":"2017-09-14T07:03:40Z","privacy":"off"}`
 	if got := string(m.Body); got != want || schema.Validate(m.Body) != nil {
 		t.Errorf("got %s, %v, want %s", got, schema.Validate(m.Body), want)
 	}
@@ -106,13 +111,20 @@ func TestReplay(t *testing.T) {
 
 func TestValidateRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*schema.Event){
-		"status not in the list":   func(e *schema.Event) { e.Status = "lost" },
-		"no revision, no replay":   func(e *schema.Event) { e.Record.Revision = 0 },
-		"empty replay id":          func(e *schema.Event) { e.Replay, e.Section["replay"] = "", "" },
-		"no record id":             func(e *schema.Event) { e.Record.ID = "" },
-		"time not UTC":             func(e *schema.Event) { e.CreatedAt = e.CreatedAt.In(time.FixedZone("", 8*3600)) },
-		"wrong schema major":       func(e *schema.Event) { e.SchemaVersion = "2.0" },
-		"section of another shape": func(e *schema.Event) { e.Section["ekuaibao"] = "text" },
+		"status not in the list":    func(e *schema.Event) { e.Status = "lost" },
+		"no revision, no replay":    func(e *schema.Event) { e.Record.Revision = 0 },
+		"empty replay id":           func(e *schema.Event) { e.Replay, e.Section["replay"] = "", "" },
+		"no record id":              func(e *schema.Event) { e.Record.ID = "" },
+		"time not UTC":              func(e *schema.Event) { e.CreatedAt = e.CreatedAt.In(time.FixedZone("", 8*3600)) },
+		"wrong schema major":        func(e *schema.Event) { e.SchemaVersion = "2.0" },
+		"section of another shape":  func(e *schema.Event) { e.Section["ekuaibao"] = "text" },
+		"no privacy":                func(e *schema.Event) { e.Privacy = "" },
+		"privacy not in the list":   func(e *schema.Event) { e.Privacy = "some" },
+		"direction not in the list": func(e *schema.Event) { e.Webhook.Direction = "sideways" },
+		"sms of another shape":      func(e *schema.Event) { e.Section["sms"] = []int{1} },
+		"text of another type":      func(e *schema.Event) { e.Section["sms"] = map[string]any{"recipient": 138} },
+		"length with a fraction":    func(e *schema.Event) { e.Section["sms"] = map[string]any{"length": 1.5} },
+		"instant not UTC":           func(e *schema.Event) { e.Section["sms"] = map[string]any{"sentAt": "2017-09-14T15:03:40+08:00"} },
 	} {
 		e := event()
 		spoil(&e)
@@ -170,8 +182,13 @@ func TestDeadLetterRaw(t *testing.T) {
 		if d.Truncated != tt.truncated || d.RawBytes != int64(len(tt.raw)) {
 			t.Errorf("%s: got truncated %v of %d bytes, want %v of %d", tt.name, d.Truncated, d.RawBytes, tt.truncated, len(tt.raw))
 		}
-		if m, err := d.Message(); err != nil || m.Type != schema.DeadLetterType || len(m.ID) != 64 {
+		d.SchemaVersion, d.Class = schema.Version, "decode"
+		m, err := d.Message()
+		if err != nil || m.Type != schema.DeadLetterType || m.DataSchema != schema.DeadLetterSchema || len(m.ID) != 64 {
 			t.Errorf("%s: message %+v, %v", tt.name, m, err)
+		}
+		if err := schema.ValidateDeadLetter(m.Body); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 }

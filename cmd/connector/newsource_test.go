@@ -15,6 +15,7 @@ import (
 
 	"connector/cmd/connector/testdata/pigeon/pigeontest"
 	"connector/schema"
+	"connector/schema/schematest"
 )
 
 // guide is the document whose steps the tests of this file take.
@@ -189,7 +190,7 @@ func checkEvents(t *testing.T, path string) {
 			got = append(got, "dead letter")
 			continue
 		}
-		if err := schema.Validate(message.Data); err != nil || !bytes.Contains(message.Data, []byte(`"pigeon":{"id":"`)) {
+		if err := schematest.Event(message.Data); err != nil || !bytes.Contains(message.Data, []byte(`"pigeon":{"`)) {
 			t.Errorf("event %s: %v", message.Data, err)
 		}
 		got = append(got, message.Type+" "+message.Subject)

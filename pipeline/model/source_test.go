@@ -44,7 +44,7 @@ type source struct {
 func (*source) Owner() string { return "company" }
 
 func (s *source) Streams() []sources.Stream {
-	return []sources.Stream{{Name: streamName, Tick: s.h.plan.tick, MaxWindow: s.h.plan.window, Leaves: !s.h.plan.paged, Channel: schema.SMS}}
+	return []sources.Stream{{Name: streamName, Tick: s.h.plan.tick, MaxWindow: s.h.plan.window, Leaves: !s.h.plan.paged, Channel: schema.ChannelSMS}}
 }
 
 func (s *source) Now(ctx context.Context) (time.Time, error) {
@@ -317,7 +317,7 @@ func (s *source) show(r *row, asOf, now time.Time) int {
 func (s *source) Normalize(st sources.Stream, r sources.Record) (schema.Event, error) {
 	e := schema.Event{
 		SchemaVersion: schema.Version, Source: schema.Source{System: system, Account: account, Stream: st.Name},
-		Record: schema.Record{ID: r.ID, Version: r.Print, Terminal: r.Terminal}, Channel: schema.SMS, Status: schema.Pending, CreatedAt: r.Created,
+		Record: schema.Record{ID: r.ID, Version: r.Print, Terminal: r.Terminal}, Channel: schema.ChannelSMS, Status: schema.Pending, CreatedAt: r.Created,
 	}
 	switch s.h.version(r).poison {
 	default:

@@ -23,7 +23,7 @@ func TestLine(t *testing.T) {
 	m.RecordID = "单 \"1\"\n"
 	got := string(appendLine(nil, &m))
 	want := `{"specversion":"1.0","id":"` + m.ID + `","source":"/submail/acct/sms","type":"delivery.sms.delivered",` +
-		`"subject":"单 \"1\"\n","time":"2026-03-29T01:59:59Z","dataschema":"urn:connector:schema:delivery-event:1",` +
+		`"subject":"单 \"1\"\n","time":"2026-03-29T01:59:59Z","dataschema":"urn:connector:schema:delivery-event:1.0",` +
 		`"datacontenttype":"application/json","data":{"fill":"x"}}` + "\n"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -1,35 +1,43 @@
 package ekuaibao
 
 import (
+	"github.com/go-json-experiment/json/jsontext"
+
 	"connector/internal/fault"
 	"connector/schema"
 	"connector/sources"
 	"connector/sources/jsonrows"
 )
 
-// Fields are the fields of a row as the API documents them, all optional, and
-// in Other those it does not. Fields that are null are left out.
+// Fields are the fields of a row that have no place in the envelope of an event
+// or in its section webhook: those that the API documents, all optional, and in
+// Other those it does not. Fields that are null are left out.
 type Fields struct {
-	Name                  *jsonrows.Text           `json:"name,omitzero"`
-	MessageID             *jsonrows.Text           `json:"messageId,omitzero"` // of the configuration, not of the row
 	FlowID                *jsonrows.Text           `json:"flowId,omitzero"`
 	DataLinkID            *jsonrows.Text           `json:"dataLinkId,omitzero"`
 	MessageCenterConfigID *jsonrows.Text           `json:"messageCenterConfigId,omitzero"`
 	RepaymentApplyID      *jsonrows.Text           `json:"repaymentApplyId,omitzero"`
-	NodeName              *jsonrows.Text           `json:"nodeName,omitzero"`
-	NodeID                *jsonrows.Text           `json:"nodeId,omitzero"`
-	Request               *jsonrows.Any            `json:"request,omitzero"`
-	Response              *jsonrows.Any            `json:"response,omitzero"`
-	State                 *jsonrows.Text           `json:"state,omitzero"`
-	ID                    *jsonrows.Text           `json:"id,omitzero"`
-	Type                  *jsonrows.Text           `json:"type,omitzero"`
-	Version               *jsonrows.Int            `json:"version,omitzero"`
-	Active                *jsonrows.Bool           `json:"active,omitzero"`
-	CreateTime            *jsonrows.Int            `json:"createTime,omitzero"` // ms since 1970
-	UpdateTime            *jsonrows.Int            `json:"updateTime,omitzero"` // ms since 1970
 	CorporationID         *jsonrows.Text           `json:"corporationId,omitzero"`
 	MessageType           *jsonrows.Text           `json:"messageType,omitzero"`
+	Type                  *jsonrows.Text           `json:"type,omitzero"`
+	Active                *jsonrows.Bool           `json:"active,omitzero"`
 	Other                 map[string]*jsonrows.Any `json:",embed"`
+}
+
+// row is a row, all of whose fields are optional.
+type row struct {
+	Name       *jsonrows.Text `json:"name"`
+	MessageID  *jsonrows.Text `json:"messageId"` // of the configuration, not of the row
+	NodeName   *jsonrows.Text `json:"nodeName"`
+	NodeID     *jsonrows.Text `json:"nodeId"`
+	Request    *jsonrows.Any  `json:"request"`
+	Response   *jsonrows.Any  `json:"response"`
+	State      *jsonrows.Text `json:"state"`
+	ID         *jsonrows.Text `json:"id"`
+	Version    *jsonrows.Int  `json:"version"`
+	CreateTime *jsonrows.Int  `json:"createTime"` // ms since 1970
+	UpdateTime *jsonrows.Int  `json:"updateTime"` // ms since 1970
+	Fields
 }
 
 // Normalize makes an event of a row.
@@ -37,33 +45,61 @@ func (s *Source) Normalize(st sources.Stream, r sources.Record) (schema.Event, e
 	if r.Fault != nil {
 		return schema.Event{}, r.Fault
 	}
-	var f Fields
-	if err := jsonrows.Decode(r.Raw, &f); err != nil {
+	var row row
+	if err := jsonrows.Decode(r.Raw, &row); err != nil {
 		return schema.Event{}, fault.Reject("decode", err)
 	}
-	for name, value := range f.Other {
-		if value == nil {
-			delete(f.Other, name)
-		}
-	}
+	row.Other = jsonrows.WithoutNull(row.Other)
 	e := schema.Event{
 		SchemaVersion:  schema.Version,
 		Source:         schema.Source{System: System, Account: s.account, Stream: st.Name},
-		Record:         schema.Record{ID: r.ID, Version: number(f.Version), Terminal: r.Terminal},
-		Channel:        schema.Webhook,
-		Status:         status(f.State.Trimmed()),
-		ProviderStatus: f.State.Trimmed(),
+		Record:         schema.Record{ID: r.ID, Version: number(row.Version), Terminal: r.Terminal},
+		Channel:        schema.ChannelWebhook,
+		Status:         status(row.State.Trimmed()),
+		ProviderStatus: row.State.Trimmed(),
 		CreatedAt:      r.Created.UTC(),
-		Section:        map[string]any{System: f},
+		Webhook:        row.webhook(),
+		Section:        map[string]any{System: row.Fields},
 	}
-	if f.UpdateTime != nil {
-		at, err := instant("updateTime", *f.UpdateTime)
+	if row.UpdateTime != nil {
+		at, err := instant("updateTime", *row.UpdateTime)
 		if err != nil {
 			return schema.Event{}, fault.Reject("decode", err)
 		}
 		e.UpdatedAt = at
 	}
 	return e, nil
+}
+
+func (r *row) webhook() *schema.Webhook {
+	return &schema.Webhook{
+		Direction:         direction(r.Type.Trimmed()),
+		ConfigurationID:   r.MessageID.Trimmed(),
+		ConfigurationName: r.Name.Trimmed(),
+		NodeID:            r.NodeID.Trimmed(),
+		NodeName:          r.NodeName.Trimmed(),
+		Request:           value(r.Request),
+		Response:          value(r.Response),
+	}
+}
+
+func value(given *jsonrows.Any) jsontext.Value {
+	if given == nil {
+		return nil
+	}
+	return jsontext.Value(*given)
+}
+
+// direction maps the API's type; empty for none and for others.
+func direction(given string) schema.Direction {
+	switch given {
+	case "INVOKING":
+		return schema.Outgoing
+	case "CALLBACK":
+		return schema.Incoming
+	default:
+		return ""
+	}
 }
 
 // status maps the API's state.

@@ -158,15 +158,20 @@ func TestNormalize(t *testing.T) {
 		name, row, want string
 		status          schema.Status
 	}{
-		{"only an id", `{"id":"1","createTime":1}`, `{"id":"1","createTime":1}`, schema.Unknown},
-		{"nulls", `{"id":"1","createTime":1,"name":null,"request":null,"active":null,"new":null}`, `{"id":"1","createTime":1}`, schema.Unknown},
+		{"only an id", `{"id":"1","createTime":1}`, `{},"ekuaibao":{}`, schema.Unknown},
+		{"nulls", `{"id":"1","createTime":1,"name":null,"request":null,"active":null,"new":null}`, `{},"ekuaibao":{}`, schema.Unknown},
 		{"mixed types", `{"id":222,"createTime":"1","nodeName":7,"active":"false","version":"4","state":"FAILURE"}`,
-			`{"nodeName":"7","state":"FAILURE","id":"222","version":4,"active":false,"createTime":1}`, schema.Failed},
+			`{"nodeName":"7"},"ekuaibao":{"active":false}`, schema.Failed},
 		{"any request", `{"id":"1","createTime":1,"request":"a=b","response":[1,{"n":9007199254740993}],"state":"SUCCESS"}`,
-			`{"request":"a=b","response":[1,{"n":9007199254740993}],"state":"SUCCESS","id":"1","createTime":1}`, schema.Delivered},
-		{"unknown fields", `{"id":"1","createTime":1,"new":{"a":[1.50]}}`, `{"id":"1","createTime":1,"new":{"a":[1.50]}}`, schema.Unknown},
+			`{"request":"a=b","response":[1,{"n":9007199254740993}]},"ekuaibao":{}`, schema.Delivered},
+		{"unknown fields", `{"id":"1","createTime":1,"new":{"a":[1.50]}}`, `{},"ekuaibao":{"new":{"a":[1.50]}}`, schema.Unknown},
 		{"half a character", `{"id":"1","createTime":1,"name":"\ud83d","request":{"a":"\ud83d"}}`,
-			`{"name":"` + "\uFFFD" + `","request":{"a":"` + "\uFFFD" + `"},"id":"1","createTime":1}`, schema.Unknown},
+			`{"configurationName":"` + "\uFFFD" + `","request":{"a":"` + "\uFFFD" + `"}},"ekuaibao":{}`, schema.Unknown},
+		{"blank texts", `{"id":"1","createTime":1,"name":" ","messageId":"","nodeName":" n\t","request":"","flowId":""}`,
+			`{"nodeName":"n","request":""},"ekuaibao":{"flowId":""}`, schema.Unknown},
+		{"called", `{"id":"1","createTime":1,"type":"INVOKING"}`, `{"direction":"outgoing"},"ekuaibao":{"type":"INVOKING"}`, schema.Unknown},
+		{"called back", `{"id":"1","createTime":1,"type":" CALLBACK "}`, `{"direction":"incoming"},"ekuaibao":{"type":" CALLBACK "}`, schema.Unknown},
+		{"another type", `{"id":"1","createTime":1,"type":"invoking"}`, `{},"ekuaibao":{"type":"invoking"}`, schema.Unknown},
 	}
 	for _, tt := range tests {
 		e, err := s.Normalize(flow(s), sources.Record{ID: "1", Created: time.UnixMilli(1), Raw: []byte(tt.row)})
@@ -175,7 +180,7 @@ func TestNormalize(t *testing.T) {
 			continue
 		}
 		m, err := e.Message()
-		if want := `"ekuaibao":` + tt.want + `}`; err != nil || !strings.HasSuffix(string(m.Body), want) {
+		if want := `"webhook":` + tt.want + `}`; err != nil || !strings.HasSuffix(string(m.Body), want) {
 			t.Errorf("%s:\n got %s, %v\nwant …%s", tt.name, m.Body, err, want)
 		}
 	}

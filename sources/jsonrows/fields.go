@@ -3,6 +3,7 @@ package jsonrows
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -40,7 +41,7 @@ const (
 	errShape  = fieldError("is of another type than documented")
 	errText   = fieldError("is no text")
 	errInt    = fieldError("is no integer of 64 bits")
-	errNumber = fieldError("is no number")
+	errNumber = fieldError("is no number of 64 bits")
 	errBool   = fieldError("is neither true nor false")
 	errAny    = fieldError("holds an object with a name given twice")
 )
@@ -85,21 +86,19 @@ func (i *Int) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Number is a JSON number, or a string that is one, as written.
-type Number string
+// Number is a JSON number, or a string that is one, of 64 bits.
+type Number float64
 
 // UnmarshalJSON decodes a number or string.
 func (n *Number) UnmarshalJSON(b []byte) error {
 	text := jsontext.Value(strings.TrimSpace(scalar(b)))
-	if text.Kind() != jsontext.KindNumber || !text.IsValid() {
+	f, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || text.Kind() != jsontext.KindNumber || !text.IsValid() {
 		return errNumber
 	}
-	*n = Number(text)
+	*n = Number(f)
 	return nil
 }
-
-// MarshalJSON encodes the number as it was written.
-func (n Number) MarshalJSON() ([]byte, error) { return []byte(n), nil }
 
 // Bool is a JSON boolean, or a string or number that stands for one.
 type Bool bool
@@ -115,6 +114,12 @@ func (v *Bool) UnmarshalJSON(b []byte) error {
 		return errBool
 	}
 	return nil
+}
+
+// WithoutNull removes the members that are null from m and returns it.
+func WithoutNull(m map[string]*Any) map[string]*Any {
+	maps.DeleteFunc(m, func(_ string, value *Any) bool { return value == nil })
+	return m
 }
 
 // Any is any JSON value, on one line.

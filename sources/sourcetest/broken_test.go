@@ -327,6 +327,14 @@ func brokenEvents() []broken {
 		{"event that ends too early", "event", events(func(r sources.Record, e *schema.Event, _ *error) { e.Record.Terminal = !r.Terminal })},
 		{"event of another time", "event", events(func(_ sources.Record, e *schema.Event, _ *error) { e.CreatedAt = begin.Add(time.Hour) })},
 		{"event with the pipeline's fields", "event", events(func(_ sources.Record, e *schema.Event, _ *error) { e.ObservedAt = begin })},
+		{"event with another privacy", "event", events(func(_ sources.Record, e *schema.Event, _ *error) { e.Privacy = schema.PrivacyStrict })},
+		{"event with a row", "event", events(func(_ sources.Record, e *schema.Event, _ *error) { e.Raw = "{}" })},
+		{"event without its channel's section", "event", events(func(_ sources.Record, e *schema.Event, _ *error) { e.SMS = nil })},
+		{"event with another channel's section", "event", events(func(_ sources.Record, e *schema.Event, _ *error) { e.Webhook = &schema.Webhook{} })},
+		{"event with a field that is not described", "event", events(func(_ sources.Record, e *schema.Event, _ *error) {
+			e.SMS, e.Channel = nil, "push"
+			e.Section = map[string]any{"fake": map[string]any{}, "extra": 1}
+		})},
 		{"event with another's section", "event", events(func(_ sources.Record, e *schema.Event, _ *error) {
 			e.Section = map[string]any{"submail": map[string]any{}}
 		})},

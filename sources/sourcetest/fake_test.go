@@ -92,7 +92,7 @@ func newFake(p *provider, log *slog.Logger) *fake {
 		}
 		return schema.Event{
 			SchemaVersion: schema.Version, Source: schema.Source{System: "fake", Account: "a", Stream: st.Name},
-			Record: schema.Record{ID: r.ID, Terminal: r.Terminal}, Channel: schema.SMS, Status: schema.Delivered, CreatedAt: r.Created,
+			Record: schema.Record{ID: r.ID, Terminal: r.Terminal}, Channel: schema.ChannelSMS, Status: schema.Delivered, CreatedAt: r.Created, SMS: &schema.SMS{},
 		}, nil
 	}
 	return f

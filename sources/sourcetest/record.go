@@ -14,6 +14,7 @@ import (
 
 	"connector/internal/fault"
 	"connector/schema"
+	"connector/schema/schematest"
 	"connector/sources"
 	"connector/sources/jsonrows"
 )
@@ -80,7 +81,7 @@ func shape(rec sources.Record) error {
 func (c *checker) event(src sources.Source, st sources.Stream, rec sources.Record, e schema.Event) {
 	body, err := encode(e)
 	if err == nil {
-		err = schema.Validate(body)
+		err = schematest.Event(body)
 	}
 	if err = errors.Join(fields(st, rec, e), err); err != nil {
 		c.breach("event", "record %q: %v", rec.ID, err)
@@ -106,8 +107,10 @@ func fields(st sources.Stream, rec sources.Record, e schema.Event) error {
 		return errors.New("channel is not the stream's")
 	case !e.CreatedAt.Equal(rec.Created):
 		return fmt.Errorf("createdAt is %v, not %v", e.CreatedAt, rec.Created)
-	case e.ID != "" || e.Record.Revision != 0 || !e.ObservedAt.IsZero() || e.Record.Left || e.Replay != "":
-		return errors.New("id, revision, observedAt, left or replay are set; they are the pipeline's")
+	case pipelines(e):
+		return errors.New("id, revision, observedAt, left, replay, privacy or raw are set; they are the pipeline's")
+	case (e.Webhook != nil) != (e.Channel == schema.ChannelWebhook) || (e.SMS != nil) != (e.Channel == schema.ChannelSMS):
+		return fmt.Errorf("the section is not that of channel %q", e.Channel)
 	}
 	for name := range e.Section {
 		if name != e.Source.System {
@@ -117,9 +120,15 @@ func fields(st sources.Stream, rec sources.Record, e schema.Event) error {
 	return nil
 }
 
+// pipelines reports whether a field of e is set that the pipeline sets.
+func pipelines(e schema.Event) bool {
+	return e.ID != "" || e.Record.Revision != 0 || !e.ObservedAt.IsZero() || e.Record.Left || e.Replay != "" ||
+		e.Privacy != "" || e.Raw != "" || e.RawBase64 != ""
+}
+
 // encode returns the body of an event as the pipeline publishes it.
 func encode(e schema.Event) ([]byte, error) {
-	e.Record.Revision, e.ObservedAt = 1, time.Unix(0, 0).UTC()
+	e.Record.Revision, e.ObservedAt, e.Privacy = 1, time.Unix(0, 0).UTC(), schema.PrivacyOff
 	m, err := e.Message()
 	return m.Body, err
 }

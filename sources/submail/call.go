@@ -23,10 +23,9 @@ type call struct {
 	echo func(members map[string]string) echo
 	// local returns a date of an answer as local time of zone.
 	local func(date string, zone *time.Location) string
-	// keys and fields decode a row. The time of fields is that of its latest
-	// change, as far as the call tells.
-	keys   func(raw []byte, zone *time.Location) (keys, error)
-	fields func(raw []byte, zone *time.Location) (Fields, moment, error)
+	// keys and read decode a row.
+	keys func(raw []byte, zone *time.Location) (keys, error)
+	read func(raw []byte, zone *time.Location) (row, error)
 }
 
 // path returns the path of the call for answers in a format.
@@ -37,12 +36,12 @@ func (a API) call() call {
 	if a == APISMSLog {
 		return call{
 			api: APISMSLog, hosts: []config.URL{"https://api-v4.mysubmail.com"}, list: "data", born: "send_at",
-			params: smsParams, echo: smsEcho, local: smsLocal, keys: smsKeys, fields: smsFields,
+			params: smsParams, echo: smsEcho, local: smsLocal, keys: smsKeys, read: readSMS,
 		}
 	}
 	return call{
 		api: APILogMessage, hosts: []config.URL{"https://api.mysubmail.com", "https://api.submail.cn"}, list: "results", row: "result", born: "send_date",
-		params: messageParams, echo: messageEcho, local: messageLocal, keys: messageKeys, fields: messageFields,
+		params: messageParams, echo: messageEcho, local: messageLocal, keys: messageKeys, read: readMessage,
 	}
 }
 

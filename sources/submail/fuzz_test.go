@@ -14,6 +14,7 @@ import (
 	"connector/internal/config"
 	"connector/internal/fault"
 	"connector/schema"
+	"connector/schema/schematest"
 	"connector/sources"
 	"connector/sources/jsonrows"
 	"connector/sources/scan"
@@ -206,12 +207,12 @@ func checkRecord(t *testing.T, s *Source, r sources.Record) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Record.Revision, e.ObservedAt = 1, noon
+	e.Record.Revision, e.ObservedAt, e.Privacy = 1, noon, schema.PrivacyOff
 	m, err := e.Message()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := schema.Validate(m.Body); err != nil {
+	if err := schematest.Event(m.Body); err != nil {
 		t.Fatalf("%v: %s", err, m.Body)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"connector/internal/fault"
 	"connector/schema"
+	"connector/schema/schematest"
 	"connector/sources"
 	"connector/sources/scan"
 )
@@ -55,13 +56,13 @@ func event(t *testing.T, s *Source, r sources.Record) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Record.Revision, e.ObservedAt = 1, time.Date(2015, 4, 2, 8, 0, 0, 0, time.UTC)
+	e.Record.Revision, e.ObservedAt, e.Privacy = 1, time.Date(2015, 4, 2, 8, 0, 0, 0, time.UTC), schema.PrivacyOff
 	e.ID = schema.EventID(s.account, streamName, r.ID, r.Print)
 	m, err := e.Message()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := schema.Validate(m.Body); err != nil {
+	if err := schematest.Event(m.Body); err != nil {
 		t.Errorf("%v: %s", err, m.Body)
 	}
 	v := jsontext.Value(`{`)
@@ -145,7 +146,7 @@ func TestGoldenUnknownFields(t *testing.T) {
 		var all []byte
 		for part := range strings.SplitAfterSeq(example(t, "seed.events.json"), "\n}\n") {
 			if part != "" {
-				all = append(all, strings.Replace(part, "\"credit\": 1\n", "\"credit\": 1,\n\t\t\t\"operator\": "+operator+"\n", 1)...)
+				all = append(all, strings.Replace(part, "\n\t\t}\n\t}\n}\n", ",\n\t\t\t\"operator\": "+operator+"\n\t\t}\n\t}\n}\n", 1)...)
 			}
 		}
 		return all

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"connector/schema"
 	"connector/sources/jsonrows"
 )
 
@@ -36,32 +37,32 @@ func messageKeys(raw []byte, _ *time.Location) (keys, error) {
 	}, err
 }
 
-func messageFields(raw []byte, _ *time.Location) (Fields, moment, error) {
-	var row struct {
-		SendID       *jsonrows.Text           `json:"sendID"`
-		Project      *jsonrows.Text           `json:"project"`
-		Recipient    *jsonrows.Text           `json:"recipient"`
-		Message      *jsonrows.Text           `json:"message"`
-		Signature    *jsonrows.Text           `json:"signature"`
-		ResultStatus *jsonrows.Text           `json:"result_status"`
-		API          *jsonrows.Text           `json:"api"`
-		SendDate     *jsonrows.Text           `json:"send_date"`
-		SentDate     *jsonrows.Text           `json:"sent_date"`
-		Length       *jsonrows.Text           `json:"length"`
-		Credit       *jsonrows.Text           `json:"credit"`
-		Other        map[string]*jsonrows.Any `json:",embed"`
+func readMessage(raw []byte, _ *time.Location) (row, error) {
+	var given struct {
+		SendID       *jsonrows.Text `json:"sendID"`
+		Project      *jsonrows.Text `json:"project"`
+		Recipient    *jsonrows.Text `json:"recipient"`
+		Message      *jsonrows.Text `json:"message"`
+		Signature    *jsonrows.Text `json:"signature"`
+		ResultStatus *jsonrows.Text `json:"result_status"`
+		Length       *jsonrows.Text `json:"length"`
+		Credit       *jsonrows.Text `json:"credit"`
+		Fields
 	}
-	if err := jsonrows.Decode(raw, &row); err != nil {
-		return Fields{}, moment{}, err
+	if err := jsonrows.Decode(raw, &given); err != nil {
+		return row{}, err
 	}
-	f := Fields{
-		SendID: row.SendID, Project: row.Project, Recipient: row.Recipient, Message: row.Message, Signature: row.Signature,
-		ResultStatus: row.ResultStatus, API: row.API, SendDate: row.SendDate, SentDate: row.SentDate, Other: row.Other,
+	r := row{
+		sms: schema.SMS{
+			Recipient: given.Recipient.Trimmed(), Text: given.Message.Trimmed(),
+			Signature: given.Signature.Trimmed(), Template: given.Project.Trimmed(),
+		},
+		status: given.ResultStatus, sent: moment{local: given.SentDate.Trimmed()}, fields: given.Fields,
 	}
 	var err error
-	if f.Length, err = integer("length", row.Length); err != nil {
-		return f, moment{}, err
+	if r.sms.Length, err = integer("length", given.Length); err != nil {
+		return row{}, err
 	}
-	f.Credit, err = decimal("credit", row.Credit)
-	return f, moment{local: row.SentDate.Trimmed()}, err
+	r.sms.Credits, err = decimal("credit", given.Credit)
+	return r, err
 }

@@ -93,16 +93,16 @@ func TestNormalize(t *testing.T) {
 		name, row, want string
 		status          schema.Status
 	}{
-		{"only an id", `{"sendID":"a"}`, `{"sendId":"a"}`, schema.Unknown},
-		{"empty numbers", `{"sendID":"a","length":"","credit":"","project":""}`, `{"sendId":"a","project":""}`, schema.Unknown},
+		{"only an id", `{"sendID":"a"}`, `{},"submail":{}`, schema.Unknown},
+		{"empty numbers", `{"sendID":"a","length":"","credit":"","project":""}`, `{},"submail":{}`, schema.Unknown},
 		{"mixed types", `{"sendID":1,"length":"56","credit":"1.50","recipient":13800000000,"result_status":"request"}`,
-			`{"sendId":"1","recipient":"13800000000","resultStatus":"request","length":56,"credit":1.50}`, schema.Pending},
+			`{"recipient":"13800000000","length":56,"credits":1.5},"submail":{}`, schema.Pending},
 		{"unknown fields", `{"sendID":"a","report":{"x":1},"sendId":"b","gone":null,"result_status":"pending"}`,
-			`{"sendId":"a","resultStatus":"pending","report":{"x":1}}`, schema.Pending},
-		{"sending", `{"result_status":"sending"}`, `{"resultStatus":"sending"}`, schema.Pending},
-		{"dropped", `{"result_status":"dropped"}`, `{"resultStatus":"dropped"}`, schema.Failed},
-		{"misspelled", `{"result_status":"` + statusMisspelled + `"}`, `{"resultStatus":"` + statusMisspelled + `"}`, schema.Unknown},
-		{"new", `{"result_status":"read"}`, `{"resultStatus":"read"}`, schema.Unknown},
+			`{},"submail":{"report":{"x":1},"sendId":"b"}`, schema.Pending},
+		{"sending", `{"result_status":"sending"}`, `{},"submail":{}`, schema.Pending},
+		{"dropped", `{"result_status":"dropped"}`, `{},"submail":{}`, schema.Failed},
+		{"misspelled", `{"result_status":"` + statusMisspelled + `"}`, `{},"submail":{}`, schema.Unknown},
+		{"new", `{"result_status":"read"}`, `{},"submail":{}`, schema.Unknown},
 	}
 	for _, tt := range tests {
 		e, err := s.Normalize(s.Streams()[0], sources.Record{ID: "a", Created: noon, Raw: []byte(tt.row)})
@@ -111,7 +111,7 @@ func TestNormalize(t *testing.T) {
 			continue
 		}
 		m, err := e.Message()
-		if want := `"submail":` + tt.want + `}`; err != nil || !strings.HasSuffix(string(m.Body), want) {
+		if want := `"sms":` + tt.want + `}`; err != nil || !strings.HasSuffix(string(m.Body), want) {
 			t.Errorf("%s:\n got %s, %v\nwant …%s", tt.name, m.Body, err, want)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"connector/schema"
 	"connector/sources/jsonrows"
 )
 
@@ -42,40 +43,36 @@ func smsKeys(raw []byte, zone *time.Location) (keys, error) {
 	}, err
 }
 
-func smsFields(raw []byte, zone *time.Location) (Fields, moment, error) {
-	var row struct {
-		SendID        *jsonrows.Text           `json:"sendID"`
-		To            *jsonrows.Text           `json:"to"`
-		AppID         *jsonrows.Text           `json:"appid"`
-		TemplateID    *jsonrows.Text           `json:"template_id"`
-		SMSSignature  *jsonrows.Text           `json:"sms_signature"`
-		SMSContent    *jsonrows.Text           `json:"sms_content"`
-		Fee           *jsonrows.Text           `json:"fee"`
-		Status        *jsonrows.Text           `json:"status"`
-		ReportState   *jsonrows.Text           `json:"report_state"`
-		DroppedReason *jsonrows.Text           `json:"dropped_reason"`
-		Location      *jsonrows.Text           `json:"location"`
-		MobileType    *jsonrows.Text           `json:"mobile_type"`
-		IPAddress     *jsonrows.Text           `json:"ip_address"`
-		SendAt        *jsonrows.Text           `json:"send_at"`
-		SentAt        *jsonrows.Text           `json:"sent_at"`
-		ReportAt      *jsonrows.Text           `json:"report_at"`
-		Other         map[string]*jsonrows.Any `json:",embed"`
+func readSMS(raw []byte, zone *time.Location) (row, error) {
+	var given struct {
+		SendID        *jsonrows.Text `json:"sendID"`
+		To            *jsonrows.Text `json:"to"`
+		TemplateID    *jsonrows.Text `json:"template_id"`
+		SMSSignature  *jsonrows.Text `json:"sms_signature"`
+		SMSContent    *jsonrows.Text `json:"sms_content"`
+		Fee           *jsonrows.Text `json:"fee"`
+		Status        *jsonrows.Text `json:"status"`
+		ReportState   *jsonrows.Text `json:"report_state"`
+		DroppedReason *jsonrows.Text `json:"dropped_reason"`
+		Location      *jsonrows.Text `json:"location"`
+		MobileType    *jsonrows.Text `json:"mobile_type"`
+		SendAt        *jsonrows.Text `json:"send_at"`
+		Fields
 	}
-	if err := jsonrows.Decode(raw, &row); err != nil {
-		return Fields{}, moment{}, err
+	if err := jsonrows.Decode(raw, &given); err != nil {
+		return row{}, err
 	}
-	send, sent, report := seconds(row.SendAt, zone), seconds(row.SentAt, zone), seconds(row.ReportAt, zone)
-	f := Fields{
-		SendID: row.SendID, Project: row.TemplateID, Recipient: row.To, Message: row.SMSContent, Signature: row.SMSSignature,
-		ResultStatus: row.Status, SendDate: send.text(row.SendAt), SentDate: sent.text(row.SentAt), Other: row.Other,
-		ReportState: row.ReportState, DroppedReason: row.DroppedReason, Location: row.Location, MobileType: row.MobileType,
-		IPAddress: row.IPAddress, ReportAt: report.at, AppID: row.AppID,
+	r := row{
+		sms: schema.SMS{
+			Recipient: given.To.Trimmed(), Text: given.SMSContent.Trimmed(),
+			Signature: given.SMSSignature.Trimmed(), Template: given.TemplateID.Trimmed(),
+			CarrierStatus: given.ReportState.Trimmed(), FailureReason: given.DroppedReason.Trimmed(),
+			Carrier: given.MobileType.Trimmed(), Region: given.Location.Trimmed(),
+		},
+		status: given.Status, sent: seconds(given.SentAt, zone), reported: seconds(given.ReportAt, zone), fields: given.Fields,
 	}
+	r.fields.SentAt, r.fields.ReportAt = r.sent.unread(given.SentAt), r.reported.unread(given.ReportAt)
 	var err error
-	f.Credit, err = decimal("fee", row.Fee)
-	if !report.at.IsZero() {
-		return f, report, err
-	}
-	return f, sent, err
+	r.sms.Credits, err = decimal("fee", given.Fee)
+	return r, err
 }

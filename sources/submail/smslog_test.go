@@ -39,9 +39,9 @@ func TestSMSEvent(t *testing.T) {
 	if err != nil || e.Status != schema.Failed || e.ProviderStatus != "dropped" || !e.UpdatedAt.Equal(created.Add(3*time.Second)) {
 		t.Errorf("got %+v, %v", e, err)
 	}
-	want := `"submail":{"sendId":"a","project":"Gy1CR1","recipient":"138","message":"text","signature":"【S】","resultStatus":"dropped",` +
-		`"sendDate":"2015-01-19 15:21:27","sentDate":"2015-01-19 15:21:28","reportState":"mk:0012","droppedReason":"空号/停机",` +
-		`"location":"上海 上海","mobileType":"中国移动","ipAddress":"192.0.2.1","reportAt":"2015-01-19T07:21:30Z","appId":"10000"}}`
+	want := `"sms":{"recipient":"138","text":"text","signature":"【S】","template":"Gy1CR1","sentAt":"2015-01-19T07:21:28Z","reportedAt":"2015-01-19T07:21:30Z",` +
+		`"carrierStatus":"mk:0012","failureReason":"空号/停机","carrier":"中国移动","region":"上海 上海"},` +
+		`"submail":{"appid":"10000","ip_address":"192.0.2.1"}}`
 	if got := event(t, s, r); !sameEnd(t, got, want+"}") {
 		t.Errorf("got %s\nwant …%s", got, want)
 	}
@@ -63,15 +63,17 @@ func TestSMSNormalize(t *testing.T) {
 		name, row, want string
 		updated         int64 // 0: not said
 	}{
-		{"only an id", `{"sendID":"a"}`, `{"sendId":"a"}`, 0},
+		{"only an id", `{"sendID":"a"}`, `{},"submail":{}`, 0},
 		{"numbers as text", `{"sendID":1,"fee":"1.50","send_at":" 1421652087 ","sent_at":"1421652088"}`,
-			`{"sendId":"1","sendDate":"2015-01-19 15:21:27","sentDate":"2015-01-19 15:21:28","credit":1.50}`, 1421652088},
-		{"not sent", `{"sent_at":0,"report_at":0,"fee":""}`, `{"sentDate":""}`, 0},
+			`{"sentAt":"2015-01-19T07:21:28Z","credits":1.5},"submail":{}`, 1421652088},
+		{"not sent", `{"sent_at":0,"report_at":0,"fee":""}`, `{},"submail":{}`, 0},
 		{"not reported", `{"sent_at":1421652088,"report_at":"","report_state":"pending","status":"pending"}`,
-			`{"resultStatus":"pending","sentDate":"2015-01-19 15:21:28","reportState":"pending"}`, 1421652088},
-		{"no time", `{"sent_at":"soon","report_at":"pending"}`, `{"sentDate":"soon"}`, 0},
-		{"milliseconds", `{"sent_at":1421652088000}`, `{"sentDate":"1421652088000"}`, 0},
-		{"unknown fields", `{"sendID":"a","channel":{"x":1},"sendId":"b","project":"p","gone":null,"tag":"t"}`, `{"sendId":"a","channel":{"x":1},"tag":"t"}`, 0},
+			`{"sentAt":"2015-01-19T07:21:28Z","carrierStatus":"pending"},"submail":{}`, 1421652088},
+		{"no time", `{"sent_at":"soon","report_at":"pending"}`, `{},"submail":{"sent_at":"soon","report_at":"pending"}`, 0},
+		{"milliseconds", `{"sent_at":1421652088000}`, `{},"submail":{"sent_at":"1421652088000"}`, 0},
+		{"local times", `{"sent_at":"2015-01-19 15:21:27","report_at":"2015-01-19 15:21:28"}`,
+			`{"sentAt":"2015-01-19T07:21:27Z","reportedAt":"2015-01-19T07:21:28Z"},"submail":{"sent_at":"2015-01-19 15:21:27","report_at":"2015-01-19 15:21:28"}`, 1421652088},
+		{"unknown fields", `{"sendID":"a","channel":{"x":1},"sendId":"b","project":"p","gone":null,"tag":"t"}`, `{},"submail":{"channel":{"x":1},"project":"p","sendId":"b","tag":"t"}`, 0},
 	}
 	for _, tt := range tests {
 		e, err := s.Normalize(s.Streams()[0], sources.Record{ID: "a", Created: noon, Raw: []byte(tt.row)})
@@ -79,7 +81,7 @@ func TestSMSNormalize(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", tt.name, e, err)
 			continue
 		}
-		if m, err := e.Message(); err != nil || !sameEnd(t, m.Body, `"submail":`+tt.want+`}`) {
+		if m, err := e.Message(); err != nil || !sameEnd(t, m.Body, `"sms":`+tt.want+`}`) {
 			t.Errorf("%s:\n got %s, %v\nwant …%s", tt.name, m.Body, err, tt.want)
 		}
 	}

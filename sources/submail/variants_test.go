@@ -16,8 +16,8 @@ import (
 func TestSpellings(t *testing.T) {
 	const (
 		head  = `{"status":"success","appid":"10000","count":1,"start_row":1,"end_row":1,"results":[`
-		whole = `{"sendId":"7","project":"P","recipient":"138","message":"m & <n>","signature":"【S】","resultStatus":"sending","api":"message/xsend",` +
-			`"sendDate":"2015-01-19 15:21:27","sentDate":"2015-01-19 15:21:28","length":56,"credit":1}`
+		whole = `"sms":{"recipient":"138","text":"m & <n>","signature":"【S】","template":"P","sentAt":"2015-01-19T07:21:28Z","length":56,"credits":1},` +
+			`"submail":{"api":"message/xsend","send_date":"2015-01-19 15:21:27","sent_date":"2015-01-19 15:21:28"}`
 		row = `"sendID":"7","project":"P","recipient":"138","message":"m & <n>","signature":"【S】","result_status":"sending","api":"message/xsend",` +
 			`"send_date":"2015-01-19 15:21:27","sent_date":"2015-01-19 15:21:28"`
 		xmlRow = `<sendID>7</sendID><project>P</project><recipient>138</recipient><message>m &amp; &lt;n&gt;</message><signature>【S】</signature>` +
@@ -26,8 +26,8 @@ func TestSpellings(t *testing.T) {
 	)
 	asXML := func(members, fields string) string { return `<xml>` + members + `<results><result>` + fields + xmlEnd }
 	const success = `<status>success</status>`
-	small := func(before, after string) string {
-		return `{"sendId":"7"` + before + `,"sendDate":"2015-01-19 15:21:27"` + after + `}`
+	small := func(sms, own string) string {
+		return `"sms":{` + sms + `},"submail":{"send_date":"2015-01-19 15:21:27"` + own + `}`
 	}
 	const id, smallXML = `"sendID":"7","send_date":"2015-01-19 15:21:27"`, `<sendID>7</sendID><send_date>2015-01-19 15:21:27</send_date>`
 	inJSON := func(fields string) string { return head + `{` + id + fields + `}]}` }
@@ -40,7 +40,7 @@ func TestSpellings(t *testing.T) {
 		{"strings as numbers", strings.NewReplacer(`"10000"`, `10000`).Replace(head) + `{` + strings.NewReplacer(`"7"`, `7`, `"138"`, `138`).Replace(row) + `,"length":56.0,"credit":1}]}`, whole},
 		{"spaces", strings.ReplaceAll(asXML("<appid>10000</appid>"+success+`<count>1</count>`, xmlRow+`<length>56</length><credit>1</credit>`), `<`, " \r\n\t<"), ""},
 		{"padded text", strings.NewReplacer(`</`, ` </`, `>7`, "> \n7", `>success`, `> success`, `>5`, `> 5`, `>sending`, `>  Sending`).Replace(
-			asXML(success+`<appid>10000</appid><count>1</count>`, xmlRow+`<length>56</length><credit>1</credit>`)), strings.Replace(whole, "sending", "Sending", 1)},
+			asXML(success+`<appid>10000</appid><count>1</count>`, xmlRow+`<length>56</length><credit>1</credit>`)), whole},
 		{"byte order mark", "\ufeff" + head + `{` + row + `,"length":56,"credit":1}]}`, whole},
 		{"byte order mark", "\ufeff<?xml version=\"1.0\" encoding=\"utf-8\"?>\n" + asXML(success, xmlRow+`<length>56</length><credit>1</credit>`), whole},
 		{"CDATA, comments, attributes", asXML(success, strings.Replace(xmlRow, `m &amp; &lt;n&gt;`, `<![CDATA[m & <n>]]>`, 1)+`<!-- x --><length unit="1">56</length><credit>1</credit>`), whole},
@@ -48,26 +48,26 @@ func TestSpellings(t *testing.T) {
 		{"members after the rows, in any case", `{"results":[{` + row + `,"length":56,"credit":1}],"status":" SUCCESS "}`, whole},
 		{"members after the rows", `<xml><results><result>` + xmlRow + `<length>56</length><credit>1</credit></result></results>` + success + `</xml>`, whole},
 
-		{"status in another case", inJSON(`,"result_status":"DELIVERED"`), small(`,"resultStatus":"DELIVERED"`, ``)},
-		{"status in another case", inXML(`<result_status>DELIVERED</result_status>`), small(`,"resultStatus":"DELIVERED"`, ``)},
-		{"status misspelled", inJSON(`,"result_status":"` + statusMisspelled + `"`), small(`,"resultStatus":"`+statusMisspelled+`"`, ``)},
-		{"status misspelled", inXML(`<result_status>` + statusMisspelled + `</result_status>`), small(`,"resultStatus":"`+statusMisspelled+`"`, ``)},
-		{"new status", inJSON(`,"result_status":"read"`), small(`,"resultStatus":"read"`, ``)},
-		{"new status", inXML(`<result_status>read</result_status>`), small(`,"resultStatus":"read"`, ``)},
-		{"status as a number", inJSON(`,"result_status":3`), small(`,"resultStatus":"3"`, ``)},
+		{"status in another case", inJSON(`,"result_status":"DELIVERED"`), small(``, ``)},
+		{"status in another case", inXML(`<result_status>DELIVERED</result_status>`), small(``, ``)},
+		{"status misspelled", inJSON(`,"result_status":"` + statusMisspelled + `"`), small(``, ``)},
+		{"status misspelled", inXML(`<result_status>` + statusMisspelled + `</result_status>`), small(``, ``)},
+		{"new status", inJSON(`,"result_status":"read"`), small(``, ``)},
+		{"new status", inXML(`<result_status>read</result_status>`), small(``, ``)},
+		{"status as a number", inJSON(`,"result_status":3`), small(``, ``)},
 
 		{"unknown fields", inJSON(`,"fee":0.050,"ok":true,"big":9007199254740993,"o":{"a":[1,{}]},"l":[ 1, "x" ]`),
 			small(``, `,"big":9007199254740993,"fee":0.050,"l":[1,"x"],"o":{"a":[1,{}]},"ok":true`)},
 		{"unknown fields", inXML(`<fee>0.050</fee><ok>true</ok><o><a>1</a> <b>2</b></o><none/>`), small(``, `,"fee":"0.050","none":"","o":"1 2","ok":"true"`)},
 		{"null fields", inJSON(`,"project":null,"recipient":null,"message":null,"signature":null,"result_status":null,"api":null,"sent_date":null,"length":null,"credit":null,"x":null`), small(``, ``)},
-		{"empty fields", inJSON(`,"project":"","length":"","credit":" "`), small(`,"project":""`, ``)},
-		{"empty fields", inXML(`<project/><length></length><credit> </credit>`), small(`,"project":""`, ``)},
-		{"names given twice: the last counts", inJSON(`,"credit":1,"project":"a","x":1,"credit":2,"project":"b","x":2`), small(`,"project":"b"`, `,"credit":2,"x":2`)},
-		{"names given twice: the last counts", inXML(`<credit>1</credit><project>a</project><x>1</x><credit>2</credit><project>b</project><x>2</x>`), small(`,"project":"b"`, `,"credit":2,"x":"2"`)},
+		{"empty fields", inJSON(`,"project":"","length":"","credit":" ","sent_date":"","recipient":" "`), small(``, `,"sent_date":""`)},
+		{"empty fields", inXML(`<project/><length></length><credit> </credit><sent_date/><recipient> </recipient>`), small(``, `,"sent_date":""`)},
+		{"names given twice: the last counts", inJSON(`,"credit":1,"project":"a","x":1,"credit":2,"project":"b","x":2`), small(`"template":"b","credits":2`, `,"x":2`)},
+		{"names given twice: the last counts", inXML(`<credit>1</credit><project>a</project><x>1</x><credit>2</credit><project>b</project><x>2</x>`), small(`"template":"b","credits":2`, `,"x":"2"`)},
 		{"members given twice: the last counts", `{"status":"error","code":"101","status":"success","results":[{` + id + `}]}`, small(``, ``)},
-		{"fractions", inJSON(`,"credit":1.5,"length":"7e1"`), small(``, `,"length":70,"credit":1.5`)},
-		{"fractions", inXML(`<credit>1.5</credit><length>7e1</length>`), small(``, `,"length":70,"credit":1.5`)},
-		{"no status, no code, an unset sent_date", inJSON(`,"sent_date":"0000-00-00 00:00:00"`), small(``, `,"sentDate":"0000-00-00 00:00:00"`)},
+		{"fractions", inJSON(`,"credit":1.5,"length":"7e1"`), small(`"length":70,"credits":1.5`, ``)},
+		{"fractions", inXML(`<credit>1.5</credit><length>7e1</length>`), small(`"length":70,"credits":1.5`, ``)},
+		{"no status, no code, an unset sent_date", inJSON(`,"sent_date":"0000-00-00 00:00:00"`), small(``, `,"sent_date":"0000-00-00 00:00:00"`)},
 	}
 	for _, tt := range tests {
 		if tt.want == "" {
@@ -79,7 +79,7 @@ func TestSpellings(t *testing.T) {
 			t.Errorf("%s: got %d records, proven %v, %v, of %s", tt.name, len(records), proven, err, tt.body)
 			continue
 		}
-		if got := section(t, s, records[0]); got != tt.want {
+		if got := sections(t, s, records[0]); got != tt.want {
 			t.Errorf("%s:\n got %s\nwant %s\n  of %s", tt.name, got, tt.want, tt.body)
 		}
 	}
@@ -92,8 +92,8 @@ func formatOf(body string) Format {
 	return FormatJSON
 }
 
-// section returns the provider's own fields of the event of a record.
-func section(t *testing.T, s *Source, r sources.Record) string {
+// sections returns the sections sms and submail of the event of a record.
+func sections(t *testing.T, s *Source, r sources.Record) string {
 	t.Helper()
 	e, err := s.Normalize(s.Streams()[0], r)
 	if err != nil {
@@ -104,7 +104,7 @@ func section(t *testing.T, s *Source, r sources.Record) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, fields, _ := strings.Cut(string(m.Body), `"submail":`)
+	_, fields, _ := strings.Cut(string(m.Body), `"privacy":"",`)
 	return strings.TrimSuffix(fields, "}")
 }
 
@@ -177,6 +177,8 @@ func TestPoison(t *testing.T) {
 		{"a date in seconds", `{"sendID":"b","send_date":1421652087}`, "decode"},
 		{"length that is no number", `{"sendID":"b",` + at + `,"length":"long"}`, "decode"},
 		{"credit that is no number", `{"sendID":"b",` + at + `,"credit":{}}`, "decode"},
+		{"credit that is too large", `{"sendID":"b",` + at + `,"credit":1e400}`, "decode"},
+		{"field of the other call of another kind", `{"sendID":"b",` + at + `,"appid":{}}`, "decode"},
 		{"message of another kind", `{"sendID":"b",` + at + `,"message":["x"]}`, "decode"},
 		{"too deep", `{"sendID":"b",` + at + `,"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`, "decode"},
 		{"too large", `{"sendID":"b",` + at + `,"x":"` + strings.Repeat("x", 40_000) + `"}`, "too_large"},

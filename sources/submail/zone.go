@@ -39,12 +39,13 @@ func seconds(given *jsonrows.Text, zone *time.Location) moment {
 	return moment{at.In(zone).Format(time.DateTime), at}
 }
 
-// text returns the local time of a field, nil where the row has none.
-func (m moment) text(given *jsonrows.Text) *jsonrows.Text {
-	if given == nil {
+// unread returns the text that m was read from, nil where that is in seconds or
+// not set.
+func (m moment) unread(given *jsonrows.Text) *jsonrows.Text {
+	if m.local == "" || !m.at.IsZero() {
 		return nil
 	}
-	return new(jsonrows.Text(m.local))
+	return given
 }
 
 // instants returns the times, ascending, that m may stand for in zone.

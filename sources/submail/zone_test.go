@@ -57,7 +57,7 @@ func TestFold(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want created %v", id, records, err, at)
 		}
 	}
-	if got := s.updated(moment{local: "2025-11-02 01:30:05"}, second); !got.Equal(second.Add(5 * time.Second)) {
+	if got := s.instant(moment{local: "2025-11-02 01:30:05"}, second); !got.Equal(second.Add(5 * time.Second)) {
 		t.Errorf("got %v for a sent_date behind the second creation", got)
 	}
 }

@@ -11,26 +11,32 @@ import (
 	"connector/sources/jsonrows"
 )
 
-// Fields are the fields of a row, and in Other those that are not documented.
+// Fields are the fields of a row that have no place in the envelope of an
+// event, and in Other those that are not documented.
 type Fields struct {
-	ID       *jsonrows.Text           `json:"id,omitzero"`
-	Created  *jsonrows.Int            `json:"created,omitzero"` // seconds since 1970
-	State    *jsonrows.Text           `json:"state,omitzero"`   // queued, sent or bounced
 	Attempts *jsonrows.Int            `json:"attempts,omitzero"`
 	Text     *jsonrows.Text           `json:"text,omitzero"`
 	Other    map[string]*jsonrows.Any `json:",embed"`
+}
+
+// row is a row.
+type row struct {
+	ID      *jsonrows.Text `json:"id"`
+	Created *jsonrows.Int  `json:"created"` // seconds since 1970
+	State   *jsonrows.Text `json:"state"`   // queued, sent or bounced
+	Fields
 }
 
 // lastSecond is that of the year 9999; RFC 3339 ends there.
 const lastSecond = 253402300799
 
 // record makes a record of a row; one that can be no event has a fault.
-func (s *Source) record(row jsonrows.Row) sources.Record {
-	r := row.Record(s.variable("MAX_ROW_BYTES"))
+func (s *Source) record(given jsonrows.Row) sources.Record {
+	r := given.Record(s.variable("MAX_ROW_BYTES"))
 	if r.Fault != nil {
 		return r
 	}
-	var f Fields
+	var f row
 	if err := jsonrows.Decode(r.Raw, &f); err != nil {
 		return jsonrows.Reject(r, "decode", jsonrows.TextField(r.Raw, "id"), err)
 	}
@@ -60,10 +66,11 @@ func (s *Source) Normalize(st sources.Stream, r sources.Record) (schema.Event, e
 	if r.Fault != nil {
 		return schema.Event{}, r.Fault
 	}
-	var f Fields
+	var f row
 	if err := jsonrows.Decode(r.Raw, &f); err != nil {
 		return schema.Event{}, fault.Reject("decode", err)
 	}
+	f.Other = jsonrows.WithoutNull(f.Other)
 	status, known := statuses[strings.ToLower(f.State.Trimmed())]
 	if !known {
 		status = schema.Unknown
@@ -76,6 +83,6 @@ func (s *Source) Normalize(st sources.Stream, r sources.Record) (schema.Event, e
 		Status:         status,
 		ProviderStatus: f.State.Trimmed(),
 		CreatedAt:      r.Created,
-		Section:        map[string]any{System: f},
+		Section:        map[string]any{System: f.Fields},
 	}, nil
 }

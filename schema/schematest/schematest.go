@@ -1,0 +1,137 @@
+// Package schematest holds what tests ask of the schema beyond what consumers
+// may: a form that is closed, and the names that it describes. Product code
+// does not use it.
+package schematest
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"connector/schema"
+)
+
+var (
+	event      = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(schema.DataSchema, schema.EventFile) })
+	deadLetter = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(schema.DeadLetterSchema, schema.DeadLetterFile) })
+)
+
+// Event checks the body of an event against the closed form of its schema: a
+// field that is not described is an error. Open are the provider's section and
+// what is any JSON.
+func Event(body []byte) error { return check(event, body) }
+
+// DeadLetter checks the body of a dead letter as [Event] does that of an event.
+func DeadLetter(body []byte) error { return check(deadLetter, body) }
+
+// Properties returns the names that the schema of an event describes, sorted,
+// in the object to which path leads from the event.
+func Properties(path ...string) ([]string, error) { return properties(schema.EventFile, path) }
+
+// DeadLetterProperties is [Properties] for a dead letter.
+func DeadLetterProperties(path ...string) ([]string, error) {
+	return properties(schema.DeadLetterFile, path)
+}
+
+func check(closed func() (*jsonschema.Schema, error), body []byte) error {
+	s, err := closed()
+	if err != nil {
+		return err
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("the body is not JSON: %w", err)
+	}
+	return s.Validate(withoutSection(value))
+}
+
+// withoutSection leaves out the section of a provider that the schema knows
+// nothing of.
+func withoutSection(value any) any {
+	event, _ := value.(map[string]any)
+	source, _ := event["source"].(map[string]any)
+	system, _ := source["system"].(string)
+	if known, err := Properties(); err != nil || slices.Contains(known, system) {
+		return value
+	}
+	event = maps.Clone(event)
+	delete(event, system)
+	return event
+}
+
+// compile compiles the closed form of a schema.
+func compile(id string, file []byte) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(file))
+	if err != nil {
+		return nil, fmt.Errorf("parsing %s: %w", id, err)
+	}
+	root, _ := doc.(map[string]any)
+	if err := closeObjects(root); err != nil {
+		return nil, fmt.Errorf("closing %s: %w", id, err)
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource(id, root); err != nil {
+		return nil, fmt.Errorf("adding %s: %w", id, err)
+	}
+	return c.Compile(id)
+}
+
+// open are the definitions with a provider's own fields.
+var open = []string{"ekuaibao", "submail"}
+
+// closeObjects closes the root, its objects and its definitions, but for those
+// that are open.
+func closeObjects(root map[string]any) error {
+	var shut func(name string, s any) error
+	shut = func(name string, s any) error {
+		object, ok := s.(map[string]any)
+		if !ok {
+			return fmt.Errorf("%q is no object", name)
+		}
+		members, ok := object["properties"].(map[string]any)
+		if !ok || slices.Contains(open, name) {
+			return nil
+		}
+		object["additionalProperties"] = false
+		for name, s := range members {
+			if err := shut(name, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	defs, _ := root["$defs"].(map[string]any)
+	for name, s := range defs {
+		if err := shut(name, s); err != nil {
+			return err
+		}
+	}
+	return shut("", root)
+}
+
+func properties(file []byte, path []string) ([]string, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(file))
+	if err != nil {
+		return nil, err
+	}
+	root, _ := doc.(map[string]any)
+	defs, _ := root["$defs"].(map[string]any)
+	object := root
+	for _, name := range path {
+		members, _ := object["properties"].(map[string]any)
+		object, _ = members[name].(map[string]any)
+		if ref, ok := object["$ref"].(string); ok {
+			object, _ = defs[ref[len("#/$defs/"):]].(map[string]any)
+		}
+	}
+	members, ok := object["properties"].(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("the schema describes no object %q", path)
+	}
+	return slices.Sorted(maps.Keys(members)), nil
+}
