@@ -20,6 +20,7 @@ import (
 	"connector/internal/wait"
 	"connector/pipeline"
 	"connector/schema"
+	"connector/schema/schematest"
 	"connector/sinks"
 	"connector/sources"
 )
@@ -167,7 +168,7 @@ func (p *provider) Normalize(s sources.Stream, r sources.Record) (schema.Event, 
 	return schema.Event{
 		SchemaVersion: schema.Version, Source: schema.Source{System: "toy", Account: "a", Stream: s.Name},
 		Record: schema.Record{ID: r.ID, Version: r.Print, Terminal: r.Terminal}, Channel: schema.ChannelSMS, Status: schema.Pending,
-		CreatedAt: r.Created, Section: map[string]any{"toy": string(r.Raw)},
+		CreatedAt: r.Created, SMS: &schema.SMS{}, Section: map[string]any{"toy": string(r.Raw)},
 	}, nil
 }
 
@@ -229,6 +230,7 @@ func (m *memory) Commit(ctx context.Context, c sinks.Commit) error {
 			return &sinks.RejectedError{Messages: []sinks.Rejection{{Dead: true, Err: errors.New("too large")}}}
 		}
 	}
+	mustBeValid(c)
 	m.events = append(m.events, c.Events...)
 	for range c.Events {
 		m.times = append(m.times, time.Now())
@@ -248,6 +250,19 @@ func (m *memory) Commit(ctx context.Context, c sinks.Commit) error {
 }
 
 // versions lists the record id of every event, in order of publication.
+// mustBeValid checks all messages against the closed form of their schemas.
+func mustBeValid(c sinks.Commit) {
+	check := func(list []schema.Message, check func([]byte) error) {
+		for _, m := range list {
+			if err := check(m.Body); err != nil {
+				panic(fmt.Sprintf("%v: %s", err, m.Body))
+			}
+		}
+	}
+	check(c.Events, schematest.Event)
+	check(c.Dead, schematest.DeadLetter)
+}
+
 func (m *memory) versions() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()

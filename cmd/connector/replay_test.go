@@ -16,6 +16,7 @@ import (
 	"connector/internal/apisim"
 	"connector/pipeline"
 	"connector/schema"
+	"connector/schema/schematest"
 	"connector/sources"
 )
 
@@ -42,7 +43,7 @@ func tailed(t *testing.T, vars []string) (first, again []told) {
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			t.Fatal(err)
 		}
-		if err := schema.Validate(m.Data); err != nil {
+		if err := schematest.Event(m.Data); err != nil {
 			t.Errorf("invalid event %s: %v", m.Data, err)
 		}
 		if err := json.Unmarshal(m.Data, &m.event); err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"connector/internal/testkafka"
-	"connector/schema"
+	"connector/schema/schematest"
 	"connector/sinks/nats"
 )
 
@@ -89,7 +89,7 @@ func published(t *testing.T, ndjson string) []string {
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
 			t.Fatal(err)
 		}
-		if err := schema.Validate(line.Data); err != nil {
+		if err := schematest.Event(line.Data); err != nil {
 			t.Errorf("invalid event %s: %v", line.Data, err)
 		}
 		v, err := versionOf(line.Data)

@@ -9,9 +9,11 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"connector/internal/apisim"
 	"connector/schema"
+	"connector/schema/schematest"
 )
 
 // message is a line of connector tail --output json.
@@ -49,9 +51,28 @@ func parse(t *testing.T, lines []byte) []message {
 		if err := json.Unmarshal(line, &m); err != nil {
 			t.Fatalf("line %q: %v", line, err)
 		}
+		checkSchema(t, m.dead(), line)
 		list = append(list, m)
 	}
 	return list
+}
+
+// checkSchema checks a message against the closed form of its schema.
+func checkSchema(t *testing.T, dead bool, line []byte) {
+	t.Helper()
+	var m struct {
+		Data jsontext.Value `json:"data"`
+	}
+	if err := json.Unmarshal(line, &m); err != nil {
+		t.Fatal(err)
+	}
+	check := schematest.Event
+	if dead {
+		check = schematest.DeadLetter
+	}
+	if err := check(m.Data); err != nil {
+		t.Errorf("%v: %s", err, line)
+	}
 }
 
 // record names a row of a provider.

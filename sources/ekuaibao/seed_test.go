@@ -164,28 +164,32 @@ var retyped = []string{
 // is one record of it, which is an event or a dead letter, and the rows beside
 // it are as they are without it.
 func TestAnyFields(t *testing.T) {
-	fields := map[string]string{}
-	var given map[string]jsontext.Value
-	if err := jsonrows.Decode(seedRow(t), &given); err != nil {
-		t.Fatal(err)
-	}
-	for name, value := range given {
-		fields[name] = string(value)
-	}
-	for name, value := range fields {
-		if value == "null" || value == `""` {
-			fields[name] = `"` + name + `"`
-		}
-	}
-	if len(fields) != 19 {
-		t.Fatalf("got %d fields of the document, want 19", len(fields))
-	}
+	fields := seedFields(t)
 	for _, messageType := range allMessageTypes {
 		fields["messageType"] = `"` + messageType + `"`
 		t.Run(messageType, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) { checkFields(t, messageType, fields) })
 		})
 	}
+}
+
+// seedFields returns the fields of the document, all with a value.
+func seedFields(t *testing.T) map[string]string {
+	t.Helper()
+	fields := map[string]string{}
+	var given map[string]jsontext.Value
+	if err := jsonrows.Decode(seedRow(t), &given); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range given {
+		if fields[name] = string(value); fields[name] == "null" || fields[name] == `""` {
+			fields[name] = `"` + name + `"`
+		}
+	}
+	if len(fields) != 19 {
+		t.Fatalf("got %d fields of the document, want 19", len(fields))
+	}
+	return fields
 }
 
 func checkFields(t *rapid.T, messageType string, fields map[string]string) {
@@ -321,7 +325,7 @@ func TestAnyJSON(t *testing.T) {
 	} {
 		checkJSON(t, value)
 	}
-	rapid.Check(t, func(t *rapid.T) { checkJSON(t, drawJSON(t, 4)) })
+	rapid.Check(t, func(t *rapid.T) { checkJSON(t, schematest.JSON(4).Draw(t, "value")) })
 }
 
 // checkJSON compares what an event shows of a value with the value, by another
@@ -359,34 +363,4 @@ func exactly(t rapid.TB, value string) (v any) {
 		t.Fatalf("decoding %.100s: %v", value, err)
 	}
 	return v
-}
-
-// drawJSON returns any JSON but null, as text.
-func drawJSON(t *rapid.T, levels int) string {
-	kind := rapid.IntRange(0, 2).Draw(t, "kind")
-	if levels > 0 {
-		kind = rapid.IntRange(0, 4).Draw(t, "kind")
-	}
-	var parts []string
-	switch kind {
-	case 0:
-		return rapid.StringMatching(`-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?`).Draw(t, "number")
-	case 1:
-		text, err := json.Marshal(rapid.String().Draw(t, "text"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	case 2:
-		return rapid.SampledFrom([]string{"true", "false"}).Draw(t, "boolean")
-	case 3:
-		for range rapid.IntRange(0, 4).Draw(t, "elements") {
-			parts = append(parts, drawJSON(t, levels-1))
-		}
-		return "[ " + strings.Join(parts, " , ") + "]"
-	}
-	for i := range rapid.IntRange(0, 4).Draw(t, "members") {
-		parts = append(parts, fmt.Sprintf(`"k%d" : `, i)+drawJSON(t, levels-1))
-	}
-	return "{" + strings.Join(parts, ",") + " }"
 }

@@ -12,9 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"connector/internal/config"
-	"connector/internal/fault"
 	"connector/schema"
-	"connector/schema/schematest"
 	"connector/sources"
 	"connector/sources/jsonrows"
 	"connector/sources/scan"
@@ -200,19 +198,5 @@ func checkRecord(t *testing.T, s *Source, r sources.Record) {
 	if r.ID == "" || r.Print == "" {
 		t.Fatalf("got %+v", r)
 	}
-	e, err := s.Normalize(s.Streams()[0], r)
-	if _, rejected := fault.Class(err); rejected {
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Record.Revision, e.ObservedAt, e.Privacy = 1, noon, schema.PrivacyOff
-	m, err := e.Message()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := schematest.Event(m.Body); err != nil {
-		t.Fatalf("%v: %s", err, m.Body)
-	}
+	checkValid(t, s, r)
 }

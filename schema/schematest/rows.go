@@ -1,0 +1,85 @@
+package schematest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"pgregory.net/rapid"
+)
+
+// JSON draws any JSON but null, nested to levels at most, as text.
+func JSON(levels int) *rapid.Generator[string] {
+	return rapid.Custom(func(t *rapid.T) string { return drawJSON(t, levels) })
+}
+
+func drawJSON(t *rapid.T, levels int) string {
+	kinds := 2
+	if levels > 0 {
+		kinds = 4
+	}
+	var parts []string
+	switch rapid.IntRange(0, kinds).Draw(t, "kind") {
+	case 0:
+		return rapid.StringMatching(`-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?`).Draw(t, "number")
+	case 1:
+		return quote(rapid.String().Draw(t, "text"))
+	case 2:
+		return rapid.SampledFrom([]string{"true", "false"}).Draw(t, "boolean")
+	case 3:
+		for range rapid.IntRange(0, 4).Draw(t, "elements") {
+			parts = append(parts, drawJSON(t, levels-1))
+		}
+		return "[ " + strings.Join(parts, " , ") + "]"
+	}
+	for i := range rapid.IntRange(0, 4).Draw(t, "members") {
+		parts = append(parts, fmt.Sprintf(`"k%d" : `, i)+drawJSON(t, levels-1))
+	}
+	return "{" + strings.Join(parts, ",") + " }"
+}
+
+// odd are values that are no field's own, or hardly.
+var odd = []string{
+	`null`, `""`, `" "`, `"\ud800"`, `"\u0000"`, `0`, `-0`, `-1`, `1e400`, `-1e400`, `1e-400`, `9007199254740993`, `9223372036854775808`, `253402300800000`,
+	`"9999-12-31 23:59:59"`, `"0000-00-00 00:00:00"`, `{"a":1,"a":2}`, `"delivered"`, `"SUCCESS"`,
+}
+
+// strange are names that events use, and that a provider may use for other things.
+var strange = []string{
+	"schemaVersion", "source", "record", "channel", "status", "providerStatus", "createdAt", "replay", "privacy", "webhook", "sms", "raw", "rawBase64",
+	"recipient", "recipientHash", "text", "credits", "sentAt", "reportedAt", "direction", "request", "ekuaibao", "submail", "api", "appid", "type", "active",
+	"sent_at", "report_at", "send_date", "sent_date", "ip_address", "flowId", "", "字段",
+}
+
+// Row draws a row of a provider, as text: fields are its own and their values
+// as given. Some are absent, null, of other types, given twice, or joined by
+// others.
+func Row(fields map[string]string) *rapid.Generator[string] {
+	return rapid.Custom(func(t *rapid.T) string {
+		var members []string
+		names := slices.Sorted(maps.Keys(fields))
+		for range rapid.IntRange(0, 3).Draw(t, "unknown") {
+			names = append(names, rapid.OneOf(rapid.SampledFrom(strange), rapid.String()).Draw(t, "name"))
+		}
+		for _, name := range names {
+			value, known := fields[name]
+			switch way := rapid.IntRange(0, 39).Draw(t, "way"); {
+			case way == 0:
+				continue
+			case way == 1:
+				value = rapid.SampledFrom(odd).Draw(t, "value")
+			case way == 2, !known:
+				value = JSON(2).Draw(t, "value")
+			}
+			members = append(members, quote(name)+":"+value)
+		}
+		return "{" + strings.Join(rapid.Permutation(members).Draw(t, "order"), ",") + "}"
+	})
+}
+
+func quote(text string) string {
+	quoted, _ := json.Marshal(text) // a string always encodes
+	return string(quoted)
+}
