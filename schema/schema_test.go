@@ -192,3 +192,33 @@ func TestDeadLetterRaw(t *testing.T) {
 		}
 	}
 }
+
+func TestValidateDeadLetterRefuses(t *testing.T) {
+	for name, spoil := range map[string]func(*schema.DeadLetter){
+		"no record id":       func(d *schema.DeadLetter) { d.RecordID = "" },
+		"no class":           func(d *schema.DeadLetter) { d.Class = "" },
+		"no account":         func(d *schema.DeadLetter) { d.Source.Account = "" },
+		"no digest":          func(d *schema.DeadLetter) { d.RawSHA256 = "" },
+		"negative size":      func(d *schema.DeadLetter) { d.RawBytes = -1 },
+		"time not UTC":       func(d *schema.DeadLetter) { d.ObservedAt = d.ObservedAt.In(time.FixedZone("", 8*3600)) },
+		"wrong schema major": func(d *schema.DeadLetter) { d.SchemaVersion = "2.0" },
+		"nothing":            func(*schema.DeadLetter) {},
+	} {
+		e := event()
+		d := schema.DeadLetter{SchemaVersion: schema.Version, Source: e.Source, RecordID: "1", Class: "no_id", ObservedAt: e.ObservedAt}
+		d.SetRaw([]byte("{}"))
+		spoil(&d)
+		m, err := d.Message()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.ValidateDeadLetter(m.Body); (err == nil) != (name == "nothing") {
+			t.Errorf("%s: got %v for %s", name, err, m.Body)
+		}
+	}
+	for _, validate := range []func([]byte) error{schema.Validate, schema.ValidateDeadLetter} {
+		if err := validate([]byte(`{"schemaVersion":`)); err == nil {
+			t.Error("half a body: got no error")
+		}
+	}
+}
