@@ -125,7 +125,7 @@ func (r *runner) event(rec sources.Record, v checkpoint.Version, again *Replay) 
 // encode is where every event gets what holds for all, and becomes a message.
 func (r *runner) encode(e schema.Event) (schema.Message, error) {
 	e.Privacy = schema.PrivacyOff
-	m, err := e.Message()
+	m, err := e.Message(r.format)
 	if err != nil {
 		return schema.Message{}, err
 	}
@@ -154,12 +154,12 @@ func (b *batch) letter(rec sources.Record, reason error, replay string, mark []b
 	} else {
 		d.SetRaw(rec.Raw)
 	}
-	m, err := d.Message()
+	m, err := d.Message(b.runner.format)
 	if err == nil {
 		err = b.runner.commits.fits(m)
 	}
 	if err != nil {
-		m = bare(d)
+		m = bare(d, b.runner.format)
 	}
 	m.Mark = mark
 	b.dead = append(b.dead, m)
@@ -195,9 +195,9 @@ func cut(s string, n int) string {
 
 // bare is the dead letter without the row, which some sink could not take;
 // size and digest remain.
-func bare(d schema.DeadLetter) schema.Message {
+func bare(d schema.DeadLetter, f schema.Format) schema.Message {
 	d.Raw, d.RawBase64, d.Truncated = "", "", d.RawBytes > 0
-	m, _ := d.Message() // plain text and numbers always encode
+	m, _ := d.Message(f) // plain text and numbers always encode
 	return m
 }
 

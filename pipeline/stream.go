@@ -20,6 +20,7 @@ type runner struct {
 	account Account
 	stream  sources.Stream
 	from    schema.Source
+	format  schema.Format
 	prefix  string
 	start   func(now time.Time) time.Time
 	once    bool

@@ -73,9 +73,9 @@ func wholeRunes(b []byte) []byte {
 	return b
 }
 
-// Message encodes d. Its id is deterministic over account, stream, record id
+// Message encodes d as f says. Its id is deterministic over account, stream, record id
 // and the raw row.
-func (d *DeadLetter) Message() (Message, error) {
+func (d *DeadLetter) Message(f Format) (Message, error) {
 	body, err := json.Marshal(d, json.Deterministic(true))
 	if err != nil {
 		return Message{}, fmt.Errorf("encoding dead letter of record %q of %s: %w", d.RecordID, d.Source, err)
@@ -84,9 +84,9 @@ func (d *DeadLetter) Message() (Message, error) {
 	if at.IsZero() {
 		at = d.ObservedAt
 	}
-	return Message{
+	return f.encode(Message{
 		ID:   digest("deadletter", d.Source.Account, d.Source.Stream, d.RecordID, d.RawSHA256),
 		Type: DeadLetterType, Source: d.Source, RecordID: d.RecordID, Time: at, DataSchema: DeadLetterSchema,
 		Replay: d.Replay, Body: body,
-	}, nil
+	}), nil
 }

@@ -121,8 +121,8 @@ func digest(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Message encodes e. The only possible error is a Section that is not JSON.
-func (e *Event) Message() (Message, error) {
+// Message encodes e as f says. The only possible error is a Section that is not JSON.
+func (e *Event) Message(f Format) (Message, error) {
 	body, err := json.Marshal(e, json.Deterministic(true))
 	if err != nil {
 		return Message{}, fmt.Errorf("encoding event of record %q of %s: %w", e.Record.ID, e.Source, err)
@@ -131,8 +131,8 @@ func (e *Event) Message() (Message, error) {
 	if at.IsZero() {
 		at = e.CreatedAt
 	}
-	return Message{
+	return f.encode(Message{
 		ID: e.ID, Type: "delivery." + string(e.Channel) + "." + string(e.Status), Source: e.Source,
 		RecordID: e.Record.ID, Time: at, DataSchema: DataSchema, Replay: e.Replay, Body: body,
-	}, nil
+	}), nil
 }

@@ -6,7 +6,8 @@ import (
 )
 
 // Message is an event or a dead letter ready for a sink: a CloudEvents 1.0
-// event in binary mode. Sinks write Attributes as headers and Body as it is.
+// event in binary mode, whose Attributes sinks write as headers, or in
+// structured mode, which has none. Body is written as it is.
 type Message struct {
 	ID         string
 	Type       string // delivery.<channel>.<status> or delivery.deadletter
@@ -15,6 +16,7 @@ type Message struct {
 	Time       time.Time // when the provider created or last changed the record; UTC
 	DataSchema string
 	Replay     string // id of the replay that publishes the message again; empty on first publication
+	Structured bool   // whether Body is the whole event in the CloudEvents JSON format, and not its data alone
 	Body       []byte // JSON
 
 	// Mark is what the checkpoint will remember of the message, opaque to all
@@ -27,8 +29,8 @@ type Message struct {
 type Attribute struct{ Name, Value string }
 
 // Attributes returns the context attributes, datacontenttype included, in a
-// fixed order. Values may hold any Unicode: a sink encodes them as its
-// protocol binding requires.
+// fixed order; none in structured mode, where the body holds them. Values may
+// hold any Unicode: a sink encodes them as its protocol binding requires.
 func (m *Message) Attributes() []Attribute { return new(Lister).Attributes(m) }
 
 // Lister lists the attributes of one message after the other, and keeps what
@@ -41,6 +43,9 @@ type Lister struct {
 
 // Attributes is [Message.Attributes]; the list is valid until the next call.
 func (l *Lister) Attributes(m *Message) []Attribute {
+	if m.Structured {
+		return nil
+	}
 	if l.uri == "" || m.Source != l.source {
 		l.source = m.Source
 		l.uri = "/" + url.PathEscape(m.Source.System) + "/" + url.PathEscape(m.Source.Account) + "/" + url.PathEscape(m.Source.Stream)
@@ -56,7 +61,7 @@ func (l *Lister) Attributes(m *Message) []Attribute {
 		Attribute{"subject", m.RecordID},
 		Attribute{"time", m.Time.UTC().Format(time.RFC3339Nano)},
 		Attribute{"dataschema", m.DataSchema},
-		Attribute{"datacontenttype", "application/json"},
+		Attribute{"datacontenttype", MediaTypeJSON},
 	)
 	if m.Replay != "" {
 		l.list = append(l.list, Attribute{"replayid", m.Replay})
@@ -74,6 +79,14 @@ func (m *Message) PublicationID() string {
 	return m.ID + "/" + m.Replay
 }
 
+// ContentType is the media type of Body.
+func (m *Message) ContentType() string {
+	if m.Structured {
+		return MediaTypeCloudEvent
+	}
+	return MediaTypeJSON
+}
+
 // Key orders the versions of one record in partitioned sinks:
 // <account>/<stream>/<record id>.
 func (m *Message) Key() string { return string(m.AppendKey(nil)) }
@@ -88,6 +101,9 @@ func (m *Message) AppendKey(b []byte) []byte {
 // Size is what limits of message sizes count: the bytes of the body and of
 // all attribute names and values.
 func (m *Message) Size() int {
+	if m.Structured {
+		return len(m.Body)
+	}
 	const fixed = len("specversion1.0idsource///typesubjecttimedataschemadatacontenttypeapplication/json")
 	var stamp [len(time.RFC3339Nano)]byte
 	size := fixed + len(m.Body) + len(m.ID) + len(m.Type) + len(m.RecordID) + len(m.DataSchema) +

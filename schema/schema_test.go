@@ -29,7 +29,7 @@ func event() schema.Event {
 
 func TestMessage(t *testing.T) {
 	e := event()
-	m, err := e.Message()
+	m, err := e.Message(schema.Format{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestMessage(t *testing.T) {
 func TestLeft(t *testing.T) {
 	e := event()
 	e.Record, e.Status, e.ProviderStatus, e.UpdatedAt, e.Webhook, e.Section = schema.Record{ID: "222", Revision: 2, Left: true}, schema.Unknown, "", time.Time{}, nil, nil
-	m, err := e.Message()
+	m, err := e.Message(schema.Format{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,13 +81,13 @@ func TestLeft(t *testing.T) {
 
 func TestReplay(t *testing.T) {
 	e := event()
-	first, err := e.Message()
+	first, err := e.Message(schema.Format{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, revision := range []int{0, 3} { // without one when it is not remembered
 		e.Replay, e.Record.Revision = "r1", revision
-		m, err := e.Message()
+		m, err := e.Message(schema.Format{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,9 +102,9 @@ func TestReplay(t *testing.T) {
 		}
 	}
 	d := schema.DeadLetter{Source: e.Source, RecordID: "1", ObservedAt: e.ObservedAt}
-	was, _ := d.Message()
+	was, _ := d.Message(schema.Format{})
 	d.Replay = "r1"
-	if m, err := d.Message(); err != nil || m.ID != was.ID || m.Replay != "r1" || !strings.Contains(string(m.Body), `"replay":"r1"`) {
+	if m, err := d.Message(schema.Format{}); err != nil || m.ID != was.ID || m.Replay != "r1" || !strings.Contains(string(m.Body), `"replay":"r1"`) {
 		t.Errorf("dead letter: got %+v, %v, want the id of %+v and the mark", m, err, was)
 	}
 }
@@ -128,7 +128,7 @@ func TestValidateRefuses(t *testing.T) {
 	} {
 		e := event()
 		spoil(&e)
-		m, err := e.Message()
+		m, err := e.Message(schema.Format{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func TestDeadLetterRaw(t *testing.T) {
 			t.Errorf("%s: got truncated %v of %d bytes, want %v of %d", tt.name, d.Truncated, d.RawBytes, tt.truncated, len(tt.raw))
 		}
 		d.SchemaVersion, d.Class = schema.Version, "decode"
-		m, err := d.Message()
+		m, err := d.Message(schema.Format{})
 		if err != nil || m.Type != schema.DeadLetterType || m.DataSchema != schema.DeadLetterSchema || len(m.ID) != 64 {
 			t.Errorf("%s: message %+v, %v", tt.name, m, err)
 		}
@@ -208,7 +208,7 @@ func TestValidateDeadLetterRefuses(t *testing.T) {
 		d := schema.DeadLetter{SchemaVersion: schema.Version, Source: e.Source, RecordID: "1", Class: "no_id", ObservedAt: e.ObservedAt}
 		d.SetRaw([]byte("{}"))
 		spoil(&d)
-		m, err := d.Message()
+		m, err := d.Message(schema.Format{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -57,7 +57,7 @@ func (t *truth) bury(p *place, rec sources.Record) {
 	if d.SetRaw(rec.Raw); rec.SHA256 != "" {
 		d.SetTruncatedRaw(rec.Raw, rec.Size, rec.SHA256)
 	}
-	m, _ := d.Message()
+	m, _ := d.Message(schema.Format{})
 	t.dead[m.ID] = p
 }
 

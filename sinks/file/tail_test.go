@@ -1,9 +1,7 @@
 package file
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +21,7 @@ func TestLine(t *testing.T) {
 	m.RecordID = "单 \"1\"\n"
 	got := string(appendLine(nil, &m))
 	want := `{"specversion":"1.0","id":"` + m.ID + `","source":"/submail/acct/sms","type":"delivery.sms.delivered",` +
-		`"subject":"单 \"1\"\n","time":"2026-03-29T01:59:59Z","dataschema":"urn:connector:schema:delivery-event:1.0",` +
+		`"subject":"单 \"1\"\n","time":"2026-03-29T01:59:59Z","dataschema":"` + schema.DataSchema + `",` +
 		`"datacontenttype":"application/json","data":{"fill":"x"}}` + "\n"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -31,53 +29,13 @@ func TestLine(t *testing.T) {
 	if !strings.HasPrefix(got, string(lineStart)) {
 		t.Errorf("got %s, want it to begin with %s", got, lineStart)
 	}
-	m.Body = []byte("{\n}")
-	if got := string(appendLine(nil, &m)); !strings.Contains(got, `"data_base64":"ewp9"}`) || strings.Count(got, "\n") != 1 {
-		t.Errorf("got %s, want a body with a line break in base64, on one line", got)
+	m.Structure()
+	if again := string(appendLine(nil, &m)); again != got {
+		t.Errorf("in structured mode got %s, want the same line", again)
 	}
-}
-
-func TestDecodeLineRefuses(t *testing.T) {
-	for _, line := range []string{
-		"", "x", "[]", "{}", `{"specversion":"1.0"}`, `{"id":"1"}`, `{"specversion":"1.0","id":"1","data":{}`, `{"specversion":"1.0","id":"1"} x`,
-		`{"specversion":"1.0","id":"1","data_base64":"?"}`, `{"specversion":"1.0","id":"1","a":[]}`, `{"specversion":"1.0","id":"1","id":"2"}`,
-	} {
-		if r, err := decodeLine([]byte(line)); err == nil {
-			t.Errorf("%s: got %+v, want an error", line, r)
-		}
+	if r, err := decodeLine([]byte(got)); err != nil || r.Dead || r.Attribute("subject") != m.RecordID || string(r.Body) != `{"fill":"x"}` {
+		t.Errorf("got %+v and error %v", r, err)
 	}
-}
-
-func FuzzDecodeLine(f *testing.F) {
-	f.Add(appendLine(nil, &events(0, 1, 1)[0]))
-	f.Add([]byte(`{"specversion":"1.0","id":"1","x":null,"data_base64":"e30="}`))
-	f.Add([]byte("{\"specversion\":\"1.0\",\"id\":\"\xff\"}"))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		r, err := decodeLine(line)
-		if err == nil && (r.Attribute("id") == "" || !json.Valid(line)) {
-			t.Errorf("got %+v from %q", r, line)
-		}
-	})
-}
-
-func FuzzLine(f *testing.F) {
-	f.Add("id", []byte(`{}`))
-	f.Add("\xff\x00\n\u2028", []byte("\n"))
-	f.Fuzz(func(t *testing.T, record string, body []byte) {
-		m := events(0, 1, 1)[0]
-		m.RecordID, m.Body = record, body
-		line := appendLine(nil, &m)
-		if bytes.Count(line, []byte("\n")) != 1 {
-			t.Fatalf("got %q, want one line", line)
-		}
-		r, err := decodeLine(line)
-		if err != nil || !bytes.Equal(r.Body, body) {
-			t.Errorf("got body %q and error %v, want %q", r.Body, err, body)
-		}
-		if got, want := r.Attribute("subject"), strings.ToValidUTF8(record, "\ufffd"); got != want {
-			t.Errorf("got subject %q, want %q", got, want)
-		}
-	})
 }
 
 // follow collects positions and record ids of a follower.

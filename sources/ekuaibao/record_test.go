@@ -99,7 +99,7 @@ func TestDeep(t *testing.T) {
 		}
 		e, err := s.Normalize(flow(s), records[0])
 		if err == nil {
-			_, err = e.Message()
+			_, err = e.Message(schema.Format{})
 		}
 		if err != nil && len(err.Error()) > 500 {
 			t.Errorf("%d levels: got an error of %d bytes", levels, len(err.Error()))
@@ -179,7 +179,7 @@ func TestNormalize(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want status %s", tt.name, e, err, tt.status)
 			continue
 		}
-		m, err := e.Message()
+		m, err := e.Message(schema.Format{})
 		if want := `"webhook":` + tt.want + `}`; err != nil || !strings.HasSuffix(string(m.Body), want) {
 			t.Errorf("%s:\n got %s, %v\nwant …%s", tt.name, m.Body, err, want)
 		}

@@ -98,7 +98,7 @@ func eventOf(s *Source, st sources.Stream, r sources.Record) ([]byte, error) {
 		return nil, err
 	}
 	e.Record.Revision, e.ObservedAt, e.Privacy = 1, time.UnixMilli(1505372620000).UTC(), schema.PrivacyOff
-	m, err := e.Message()
+	m, err := e.Message(schema.Format{})
 	if err != nil {
 		return nil, err
 	}

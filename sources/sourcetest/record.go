@@ -129,6 +129,6 @@ func pipelines(e schema.Event) bool {
 // encode returns the body of an event as the pipeline publishes it.
 func encode(e schema.Event) ([]byte, error) {
 	e.Record.Revision, e.ObservedAt, e.Privacy = 1, time.Unix(0, 0).UTC(), schema.PrivacyOff
-	m, err := e.Message()
+	m, err := e.Message(schema.Format{})
 	return m.Body, err
 }

@@ -58,7 +58,7 @@ func event(t *testing.T, s *Source, r sources.Record) []byte {
 	}
 	e.Record.Revision, e.ObservedAt, e.Privacy = 1, time.Date(2015, 4, 2, 8, 0, 0, 0, time.UTC), schema.PrivacyOff
 	e.ID = schema.EventID(s.account, streamName, r.ID, r.Print)
-	m, err := e.Message()
+	m, err := e.Message(schema.Format{})
 	if err != nil {
 		t.Fatal(err)
 	}

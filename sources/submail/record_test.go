@@ -110,7 +110,7 @@ func TestNormalize(t *testing.T) {
 			t.Errorf("%s: got %+v, %v, want status %s", tt.name, e, err, tt.status)
 			continue
 		}
-		m, err := e.Message()
+		m, err := e.Message(schema.Format{})
 		if want := `"sms":` + tt.want + `}`; err != nil || !strings.HasSuffix(string(m.Body), want) {
 			t.Errorf("%s:\n got %s, %v\nwant …%s", tt.name, m.Body, err, want)
 		}

@@ -81,7 +81,7 @@ func TestSMSNormalize(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", tt.name, e, err)
 			continue
 		}
-		if m, err := e.Message(); err != nil || !sameEnd(t, m.Body, `"sms":`+tt.want+`}`) {
+		if m, err := e.Message(schema.Format{}); err != nil || !sameEnd(t, m.Body, `"sms":`+tt.want+`}`) {
 			t.Errorf("%s:\n got %s, %v\nwant …%s", tt.name, m.Body, err, tt.want)
 		}
 	}

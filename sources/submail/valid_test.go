@@ -64,7 +64,7 @@ func checkValid(t rapid.TB, s *Source, r sources.Record) bool {
 		t.Fatal(err)
 	}
 	e.Record.Revision, e.ObservedAt, e.Privacy = 1, noon, schema.PrivacyOff
-	m, err := e.Message()
+	m, err := e.Message(schema.Format{})
 	if err != nil {
 		t.Fatal(err)
 	}

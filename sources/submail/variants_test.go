@@ -100,7 +100,7 @@ func sections(t *testing.T, s *Source, r sources.Record) string {
 		t.Errorf("normalizing %s: %v", r.Raw, err)
 		return ""
 	}
-	m, err := e.Message()
+	m, err := e.Message(schema.Format{})
 	if err != nil {
 		t.Fatal(err)
 	}
