@@ -29,6 +29,13 @@ const (
 	base64Member = "data_base64"
 )
 
+// IsStructured reports whether a message with this content type is an event in
+// structured mode, which [ParseStructured] reads.
+func IsStructured(contentType string) bool {
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(media), MediaTypeCloudEvent)
+}
+
 // encode returns m as f says; m is in binary mode.
 func (f Format) encode(m Message) Message {
 	if f.Structured {

@@ -12,6 +12,7 @@ import (
 	"connector/internal/budget"
 	"connector/internal/config"
 	"connector/pipeline"
+	"connector/schema"
 	"connector/sources"
 	"connector/sources/httpx"
 )
@@ -86,7 +87,7 @@ func servePipeline(ctx context.Context, cfg *config.Config, env environment, opt
 
 // pipelineOptions opens the sources, with the log of env.
 func pipelineOptions(cfg *config.Config, env environment) (pipeline.Options, error) {
-	opts := pipeline.Options{Log: env.log, Start: cfg.Connector.Start.Time}
+	opts := pipeline.Options{Log: env.log, Format: formatOf(cfg), Start: cfg.Connector.Start.Time}
 	budgets := newBudgets(cfg.Accounts)
 	for _, a := range cfg.Accounts {
 		s, err := openSource(a, budgets, env)
@@ -99,6 +100,11 @@ func pipelineOptions(cfg *config.Config, env environment) (pipeline.Options, err
 		})
 	}
 	return opts, nil
+}
+
+// formatOf returns how messages are encoded.
+func formatOf(cfg *config.Config) schema.Format {
+	return schema.Format{Structured: cfg.Connector.CloudEvents == config.Structured}
 }
 
 // openSource opens the source of an account, whose connections are its own.

@@ -76,6 +76,36 @@ func TestRunOnce(t *testing.T) {
 	}
 }
 
+// TestStructuredMode publishes in structured mode and goes on in binary mode:
+// tail shows no difference.
+func TestStructuredMode(t *testing.T) {
+	t.Parallel()
+	for name, sink := range sinkCases(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, s, vars := simulators(t, 20)
+			vars = with(vars, sink...)
+			if code, _, stderr := command(t.Context(), with(vars, "CONNECTOR_CLOUDEVENTS=structured"), "run", "--once"); code != exitOK {
+				t.Fatalf("run --once: got code %d, want 0; stderr:\n%s", code, stderr)
+			}
+			running := start(t, vars, "run") // the embedded NATS server lives in it
+			running.ready(t)
+			code, stdout, stderr := command(t.Context(), vars, "tail", "--from-start", "--follow=false", "--output=json")
+			if code != exitOK {
+				t.Fatalf("tail: got code %d, want 0; stderr:\n%s", code, stderr)
+			}
+			got, want := published(t, stdout), versionList(e.Served(), s.Served())
+			if len(want) < 7*20 || !slices.Equal(got, want) {
+				t.Errorf("got %d versions, want %d; first that differ: %s", len(got), len(want), difference(got, want))
+			}
+			if n := strings.Count(stdout, `"specversion":"1.0"`); n != len(want) {
+				t.Errorf("got %d events with attributes, want %d", n, len(want))
+			}
+			running.interrupt(t)
+		})
+	}
+}
+
 // published lists the versions in the output of tail, sorted.
 func published(t *testing.T, ndjson string) []string {
 	t.Helper()

@@ -210,6 +210,21 @@ func withoutPath(err error) error {
 	return err
 }
 
+// ContentMode is how a message holds a CloudEvent.
+type ContentMode string
+
+// The content modes of the CloudEvents protocol bindings.
+const (
+	Binary     ContentMode = "binary"
+	Structured ContentMode = "structured"
+)
+
+// Choices are the values of the type.
+func (ContentMode) Choices() []string { return []string{string(Binary), string(Structured)} }
+
+// Decode reads one of Choices.
+func (m *ContentMode) Decode(value string) error { return OneOf(m, value, m.Choices()) }
+
 // LogFormat is how log lines are written.
 type LogFormat string
 

@@ -17,7 +17,7 @@ type decoder interface{ Decode(value string) error }
 func newTypes() map[string]decoder {
 	return map[string]decoder{
 		"ByteSize": new(ByteSize), "URL": new(URL), "ListenAddr": new(ListenAddr), "HostPorts": new(HostPorts), "TimeZone": new(TimeZone),
-		"Proxy": new(Proxy), "Start": new(Start), "FileOrText": new(FileOrText), "LogFormat": new(LogFormat), "Sources": new(Sources),
+		"Proxy": new(Proxy), "Start": new(Start), "FileOrText": new(FileOrText), "LogFormat": new(LogFormat), "ContentMode": new(ContentMode), "Sources": new(Sources),
 	}
 }
 
@@ -27,6 +27,8 @@ func printed(d decoder) string {
 	case *URL:
 		return string(*v)
 	case *ListenAddr:
+		return string(*v)
+	case *ContentMode:
 		return string(*v)
 	case *LogFormat:
 		return string(*v)
@@ -119,6 +121,8 @@ func TestDecode(t *testing.T) {
 		{"FileOrText", "a\nb", "****"},
 		{"LogFormat", "JSON", "json"},
 		{"LogFormat", "xml", bad},
+		{"ContentMode", "Structured", "structured"},
+		{"ContentMode", "batch", bad},
 		{"Sources", "a", "a=a"},
 		{"Sources", " a=x , b_2=y ", "a=x,b_2=y"},
 		{"Sources", "a=x,a=y", bad},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -147,6 +148,16 @@ func headerValue(r *kgo.Record, name string) string {
 	return ""
 }
 
+// eventID returns the id of the event of a record in either mode.
+func eventID(r *kgo.Record) string {
+	if headerValue(r, "content-type") != "application/cloudevents+json" {
+		return headerValue(r, "ce_id")
+	}
+	var event struct{ ID string }
+	_ = json.Unmarshal(r.Value, &event) // then the id is empty
+	return event.ID
+}
+
 // checkStored fails unless records are exactly want, each once, with the
 // messages of one key in one partition and in order.
 func checkStored(t *testing.T, records []*kgo.Record, want []schema.Message) {
@@ -155,7 +166,7 @@ func checkStored(t *testing.T, records []*kgo.Record, want []schema.Message) {
 	place := make(map[string]int32)
 	latest := make(map[string]string)
 	for _, r := range records {
-		id, key := headerValue(r, "ce_id"), string(r.Key)
+		id, key := eventID(r), string(r.Key)
 		count[id]++
 		if p, ok := place[key]; ok && p != r.Partition {
 			t.Fatalf("key %s lies in partitions %d and %d", key, p, r.Partition)

@@ -311,11 +311,22 @@ func TestZombie(t *testing.T) {
 }
 
 // TestLateMessages has requests of a dead process arrive after its messages
-// were read back: they are not published again.
+// were read back: they are not published again, in either mode.
 func TestLateMessages(t *testing.T) {
+	for _, structured := range []bool{false, true} {
+		t.Run(fmt.Sprint("structured ", structured), func(t *testing.T) { checkLateMessages(t, structured) })
+	}
+}
+
+func checkLateMessages(t *testing.T, structured bool) {
 	cfg := testConfig(t, testkafka.Brokers(t))
 	a := openUnit(t, cfg, "a")
 	list := newLedgerMarks().marked(t, 0, 20)
+	for i := range list {
+		if structured {
+			list[i].Structure()
+		}
+	}
 	b := openUnit(t, cfg, "b")
 	recovered(t, b)
 	if err := a.publisher.Publish(t.Context(), list[:10], nil); err != nil {

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -8,9 +9,11 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 
 	"connector/schema"
+	"connector/sinks"
 )
 
-// The names of headers in the CloudEvents binary content mode.
+// The names of headers in the CloudEvents binary content mode; in structured
+// mode there is the content type only.
 const (
 	attributePrefix   = "ce_"
 	contentTypeHeader = "content-type"
@@ -57,6 +60,9 @@ func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 	for ; n < len(items); n++ {
 		m := items[n].message
 		e.headers = e.headers[:0]
+		if m.Structured {
+			e.headers = append(e.headers, header{contentTypeHeader, m.ContentType()})
+		}
 		for i, a := range e.lister.Attributes(m) {
 			e.headers = append(e.headers, header{e.names[i], a.Value})
 		}
@@ -93,9 +99,29 @@ func attributes(headers []protocol.Header) []schema.Attribute {
 	return found
 }
 
-// publicationID returns the [schema.Message.PublicationID] that the headers of
-// a record tell.
-func publicationID(headers []protocol.Header) string {
-	m := schema.Message{ID: recordHeader(headers, attributePrefix+"id"), Replay: recordHeader(headers, attributePrefix+"replayid")}
-	return m.PublicationID()
+// received returns the event that a record holds in either mode.
+func received(r *protocol.Record) (sinks.Received, error) {
+	body, err := protocol.ReadAll(r.Value)
+	if err != nil {
+		return sinks.Received{}, fmt.Errorf("reading the value at offset %d: %w", r.Offset, err)
+	}
+	if !schema.IsStructured(recordHeader(r.Headers, contentTypeHeader)) {
+		return sinks.Received{Attributes: attributes(r.Headers), Body: body}, nil
+	}
+	list, data, err := schema.ParseStructured(body)
+	if err != nil {
+		return sinks.Received{}, fmt.Errorf("reading the event at offset %d: %w", r.Offset, err)
+	}
+	return sinks.Received{Attributes: list, Body: data}, nil
+}
+
+// publicationID returns the [schema.Message.PublicationID] of what a record
+// holds.
+func publicationID(r *protocol.Record) (string, error) {
+	e, err := received(r)
+	if err != nil {
+		return "", err
+	}
+	m := schema.Message{ID: e.Attribute("id"), Replay: e.Attribute("replayid")}
+	return m.PublicationID(), nil
 }

@@ -72,6 +72,21 @@ func TestMessageIsCloudEvent(t *testing.T) {
 	}
 }
 
+func TestStructuredMessage(t *testing.T) {
+	brokers := testkafka.Brokers(t)
+	cfg := testConfig(t, brokers)
+	m := messages(7, 1)
+	m[0].Structure()
+	publish(t, start(t, cfg), m, nil)
+	records := consume(t, brokers, cfg.Topic)
+	if len(records) != 1 || string(records[0].Key) != "acme/sms/record-07" || string(records[0].Value) != string(m[0].Body) {
+		t.Fatalf("got %v, want one record with the whole event", records)
+	}
+	if h := records[0].Headers; len(h) != 1 || h[0].Key != "content-type" || string(h[0].Value) != "application/cloudevents+json" {
+		t.Errorf("got headers %v, want the content type only", h)
+	}
+}
+
 // TestPartitionOfKey holds the values of Kafka's own test of Murmur2
 // (org.apache.kafka.common.utils.UtilsTest), made positive, modulo 1000.
 func TestPartitionOfKey(t *testing.T) {

@@ -117,8 +117,9 @@ func (s *idempotent) findLate(ctx context.Context) error {
 		return err
 	}
 	err = s.sink.eachMarked(ctx, s.state.unit, s.reached, now, func(r *protocol.Record, _ []byte) error {
-		s.publisher.late[publicationID(r.Headers)] = true
-		return nil
+		id, err := publicationID(r)
+		s.publisher.late[id] = true
+		return err
 	})
 	if err != nil {
 		return err

@@ -135,20 +135,15 @@ func (t *tailer) show(r *protocol.Record, v view) error {
 	if err != nil {
 		return fmt.Errorf("reading the key at offset %d: %w", r.Offset, err)
 	}
-	body, err := protocol.ReadAll(r.Value)
+	m, err := received(r)
 	if err != nil {
-		return fmt.Errorf("reading the value at offset %d: %w", r.Offset, err)
+		return &yieldError{fmt.Errorf("%v: %w", v, err)}
 	}
+	m.Position, m.Dead, m.Key = fmt.Sprintf("%v@%d", v, r.Offset), v.topic == t.cfg.DeadletterTopic, string(key)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.failed == nil {
-		t.failed = t.yield(sinks.Received{
-			Position:   fmt.Sprintf("%v@%d", v, r.Offset),
-			Dead:       v.topic == t.cfg.DeadletterTopic,
-			Key:        string(key),
-			Attributes: attributes(r.Headers),
-			Body:       body,
-		})
+		t.failed = t.yield(m)
 	}
 	if t.failed != nil {
 		return &yieldError{t.failed}

@@ -33,9 +33,12 @@ type encoder struct {
 	names    map[string]string // of attributes, as headers
 	lister   schema.Lister
 
-	id  string
-	seq int
-	msg natsio.Msg
+	id    string
+	seq   int
+	msg   natsio.Msg
+	state bool // whether msg is an entry of state
+
+	structured bool // mode of msg, if it is none
 }
 
 type subjectKey struct {
@@ -48,14 +51,20 @@ func newEncoder(cfg *Config, at place, ttl bool) *encoder {
 }
 
 // begin begins a batch.
-func (e *encoder) begin(id string) { e.id, e.seq, e.msg = id, 0, natsio.Msg{Header: natsio.Header{}} }
+func (e *encoder) begin(id string) {
+	e.id, e.seq, e.state, e.structured, e.msg = id, 0, false, false, natsio.Msg{Header: natsio.Header{}}
+}
 
-// message returns an event or dead letter in CloudEvents binary mode.
+// message returns an event or dead letter. Those of a batch come before its
+// state.
 func (e *encoder) message(m *schema.Message, dead bool) *natsio.Msg {
 	key := subjectKey{m.Source, dead}
 	if e.msg.Subject = e.subjects[key]; e.msg.Subject == "" {
 		e.msg.Subject = subject(e.cfg.SubjectPrefix, m.Source, dead)
 		e.subjects[key] = e.msg.Subject
+	}
+	if m.Structured != e.structured {
+		e.msg.Header, e.structured = natsio.Header{}, m.Structured
 	}
 	e.next()
 	if m.Replay == "" {
@@ -69,14 +78,17 @@ func (e *encoder) message(m *schema.Message, dead bool) *natsio.Msg {
 		}
 		e.set(name, encodeValue(a.Value))
 	}
+	if m.Structured {
+		e.set(contentTypeHeader, m.ContentType())
+	}
 	e.msg.Data = m.Body
 	return &e.msg
 }
 
 // entry returns a state message.
 func (e *encoder) entry(entry *checkpoint.Entry) *natsio.Msg {
-	if e.msg.Header.Get(headerPrefix+"id") != "" { // of an event
-		e.msg.Header = natsio.Header{}
+	if !e.state { // the headers are those of an event
+		e.msg.Header, e.state = natsio.Header{}, true
 	}
 	delete(e.msg.Header, deletedHeader)
 	e.next()

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"connector/schema"
+	"connector/sinks"
 )
 
 // Second part of a subject, after the prefix. Checkpoints have their place in
@@ -25,8 +26,11 @@ const (
 )
 
 // headerPrefix precedes the name of an attribute in the NATS protocol binding
-// of CloudEvents 1.0.
+// of CloudEvents (1.0.3, the first to know headers).
 const headerPrefix = "ce-"
+
+// contentTypeHeader tells structured mode: a message in binary mode has none.
+const contentTypeHeader = "content-type"
 
 // replayHeader is the one attribute that not every message has.
 const replayHeader = headerPrefix + "replayid"
@@ -34,13 +38,16 @@ const replayHeader = headerPrefix + "replayid"
 // maxHeaderBytes is the server's limit for the headers of a stored message.
 const maxHeaderBytes = math.MaxUint16
 
-// encode returns m as a NATS message in CloudEvents binary mode. Its
+// encode returns m as a NATS message. Its
 // Nats-Msg-Id lets the server drop a repetition, but not a replay.
 func encode(prefix, stream string, m *schema.Message, dead bool) *natsio.Msg {
 	attributes := m.Attributes()
 	header := make(natsio.Header, len(attributes)+2)
 	for _, a := range attributes {
 		header[headerPrefix+a.Name] = []string{encodeValue(a.Value)}
+	}
+	if m.Structured {
+		header[contentTypeHeader] = []string{m.ContentType()}
 	}
 	header[jetstream.MsgIDHeader] = []string{m.PublicationID()}
 	header[jetstream.ExpectedStreamHeader] = []string{stream}
@@ -117,6 +124,15 @@ func decodeValue(s string) string {
 		return s
 	}
 	return decoded
+}
+
+// received returns the event that a message holds in either mode.
+func received(h natsio.Header, body []byte) (sinks.Received, error) {
+	if !schema.IsStructured(h.Get(contentTypeHeader)) {
+		return sinks.Received{Attributes: decodeHeader(h), Body: body}, nil
+	}
+	attributes, data, err := schema.ParseStructured(body)
+	return sinks.Received{Attributes: attributes, Body: data}, err
 }
 
 // decodeHeader returns the context attributes by name.

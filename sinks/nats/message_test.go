@@ -1,6 +1,8 @@
 package nats
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -8,6 +10,7 @@ import (
 	natsio "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"connector/checkpoint"
 	"connector/schema"
 )
 
@@ -135,6 +138,36 @@ func TestWireFormat(t *testing.T) {
 	}
 	if len(got.Header) != len(want) {
 		t.Errorf("got headers %v, want %v", got.Header, want)
+	}
+}
+
+// TestStructuredWireFormat has the same message in the two ways to publish.
+func TestStructuredWireFormat(t *testing.T) {
+	m := events(0, 1, 1, 10)[0]
+	m.Replay = "r1"
+	m.Structure()
+	batch := newEncoder(&Config{SubjectPrefix: "delivery"}, place{}, false)
+	batch.begin("b")
+	batch.message(&events(1, 1, 1, 10)[0], false) // in binary mode, which must leave nothing behind
+	for name, tt := range map[string]struct {
+		msg  *natsio.Msg
+		want natsio.Header
+	}{
+		"alone": {encode("delivery", "DELIVERY", &m, false), natsio.Header{
+			"content-type": {"application/cloudevents+json"}, jetstream.MsgIDHeader: {m.ID + "/r1"}, jetstream.ExpectedStreamHeader: {"DELIVERY"},
+		}},
+		"in a batch": {batch.message(&m, false), natsio.Header{
+			"content-type": {"application/cloudevents+json"}, batchHeader: {"b"}, batchSequenceHeader: {"2"},
+		}},
+	} {
+		if got := tt.msg; got.Subject != "delivery.event.submail.acct.sms" || string(got.Data) != string(m.Body) || !maps.EqualFunc(got.Header, tt.want, slices.Equal) {
+			t.Errorf("%s: got %s %v %s, want headers %v", name, got.Subject, got.Header, got.Data, tt.want)
+		}
+	}
+	batch.begin("c")
+	batch.message(&m, false)
+	if got := batch.entry(&checkpoint.Entry{Key: "k"}).Header.Get("content-type"); got != "" {
+		t.Errorf("an entry of state after it has content type %q", got)
 	}
 }
 

@@ -139,11 +139,12 @@ func (t *tail) show(msg jetstream.Msg) (done bool, err error) {
 	if !t.opts.Follow && meta.Sequence.Stream > t.last {
 		return true, nil
 	}
-	err = t.yield(sinks.Received{
-		Position:   fmt.Sprintf("%s#%d", t.cfg.Stream, meta.Sequence.Stream),
-		Dead:       strings.HasPrefix(msg.Subject(), t.cfg.SubjectPrefix+"."+deadToken+"."),
-		Attributes: decodeHeader(msg.Headers()),
-		Body:       msg.Data(),
-	})
+	position := fmt.Sprintf("%s#%d", t.cfg.Stream, meta.Sequence.Stream)
+	m, err := received(msg.Headers(), msg.Data())
+	if err != nil {
+		return false, fmt.Errorf("reading the event at %s: %w", position, err)
+	}
+	m.Position, m.Dead = position, strings.HasPrefix(msg.Subject(), t.cfg.SubjectPrefix+"."+deadToken+".")
+	err = t.yield(m)
 	return !t.opts.Follow && (meta.NumPending == 0 || meta.Sequence.Stream == t.last), err
 }

@@ -19,6 +19,7 @@ func checks() []check {
 		// whatever Unicode it holds, and the versions of a record in order.
 		{"guarantee", checkGuarantee},
 		{"round trip", checkRoundTrip},
+		{"structured mode", checkStructured},
 		{"order", checkOrder},
 		{"dead letters", checkDead},
 		{"empty commit", checkEmpty},
@@ -65,6 +66,36 @@ func checkRoundTrip(ctx context.Context, r *run) error {
 		if err := r.stored(ctx, awkward[i:i+1], nil); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkStructured commits messages in structured mode: alone, in a commit with
+// binary ones, again, and as dead letters.
+func checkStructured(ctx context.Context, r *run) error {
+	awkward := r.awkward()
+	for i := range awkward {
+		awkward[i].ID = schema.EventID("kit structured", awkward[i].Source.Stream, awkward[i].RecordID, r.nonce) // another than in binary mode
+		awkward[i].Structure()
+		if err := r.stored(ctx, awkward[i:i+1], nil); err != nil {
+			return err
+		}
+	}
+	events, dead := r.messages("structured", 4, 200), []schema.Message{r.deadLetter("structured", "dead", 0), r.deadLetter("structured", "dead", 1)}
+	events[1].Structure()
+	events[2].Structure()
+	dead[1].Structure()
+	if err := r.stored(ctx, events, dead); err != nil {
+		return fmt.Errorf("both modes in a commit: %w", err)
+	}
+	if r.grants != sinks.DedupedInWindow {
+		return nil
+	}
+	if err := r.commit(ctx, r.build(events, dead)); err != nil {
+		return err
+	}
+	if err := r.expect(ctx, nil, nil, false); err != nil {
+		return fmt.Errorf("committed again: %w", err)
 	}
 	return nil
 }

@@ -85,13 +85,25 @@ func (e expected) differs(m *sinks.Received) error {
 	if m.Key != "" && m.Key != e.message.Key() {
 		faults.add("%s: got key %s, want %s", e, short(m.Key), short(e.message.Key()))
 	}
-	if got, want := sorted(m.Attributes), sorted(e.message.Attributes()); !slices.Equal(got, want) {
+	attributes, data, err := e.event()
+	if err != nil {
+		return err
+	}
+	if got, want := sorted(m.Attributes), sorted(attributes); !slices.Equal(got, want) {
 		faults.add("%s: %w", e, attributesDiffer(got, want))
 	}
-	if !bytes.Equal(m.Body, e.message.Body) {
-		faults.add("%s: got body %s, want %s", e, short(string(m.Body)), short(string(e.message.Body)))
+	if !bytes.Equal(m.Body, data) {
+		faults.add("%s: got body %s, want %s", e, short(string(m.Body)), short(string(data)))
 	}
 	return faults.err()
+}
+
+// event returns the attributes and the data that were published, in either mode.
+func (e expected) event() ([]schema.Attribute, []byte, error) {
+	if e.message.Structured {
+		return schema.ParseStructured(e.message.Body)
+	}
+	return e.message.Attributes(), e.message.Body, nil
 }
 
 func attributesDiffer(got, want []schema.Attribute) error {

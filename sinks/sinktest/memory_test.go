@@ -50,6 +50,7 @@ type fakeFault struct {
 	tail    func(opts *sinks.TailOptions)                          // misreads the options
 	deaf    bool                                                   // its Tail drops yield's error
 	byID    bool                                                   // takes a replay for a repetition
+	raw     bool                                                   // reads structured mode as it is
 	few     int                                                    // fails above this many messages and entries
 
 	noFence    bool // an earlier owner commits
@@ -355,7 +356,12 @@ func (s *memorySession) accept(c sinks.Commit) (all []sinks.Received, rejected [
 			if s.stored[msg.PublicationID()] {
 				continue
 			}
-			r := sinks.Received{Dead: d == 1, Key: msg.Key(), Attributes: msg.Attributes(), Body: bytes.Clone(msg.Body)}
+			r := sinks.Received{Dead: d == 1, Key: msg.Key()}
+			r.Attributes, r.Body, _ = expected{message: msg}.event()
+			if s.breaks.raw && msg.Structured {
+				r.Body = msg.Body
+			}
+			r.Body = bytes.Clone(r.Body)
 			all = append(all, r)
 			s.mark(msg)
 		}

@@ -31,6 +31,16 @@ func (r *run) message(stream, record string, n, size int) schema.Message {
 	return m
 }
 
+// structured returns a message in structured mode of so many bytes.
+func (r *run) structured(stream, record string, size int) schema.Message {
+	m := r.message(stream, record, 0, 0)
+	least := sizeOf(&m)
+	m.Structure()
+	m = r.message(stream, record, 0, least+size-len(m.Body))
+	m.Structure()
+	return m
+}
+
 // sizeOf returns the bytes of the body, attribute names and attribute values.
 func sizeOf(m *schema.Message) int {
 	n := len(m.Body)

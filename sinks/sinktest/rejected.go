@@ -17,9 +17,10 @@ func checkRejected(ctx context.Context, r *run) error {
 	if limit == 0 {
 		return r.stored(ctx, []schema.Message{r.message("too large", "no limit", 0, 4<<20)}, nil)
 	}
-	largest := r.message("too large", "at the limit", 0, limit)
-	if err := r.stored(ctx, []schema.Message{largest}, nil); err != nil {
-		return fmt.Errorf("message of %d bytes, the limit: %w", limit, err)
+	for _, largest := range []schema.Message{r.message("too large", "at the limit", 0, limit), r.structured("too large", "structured, at the limit", limit)} {
+		if err := r.stored(ctx, []schema.Message{largest}, nil); err != nil {
+			return fmt.Errorf("message of %d bytes, the limit: %w", limit, err)
+		}
 	}
 	events, dead := r.messages("too large", 4, 200), r.messages("too large, dead", 2, 200)
 	dead[0], dead[1] = r.deadLetter("too large", "dead", 0), r.message("too large", "dead and too large", 0, limit+1)
@@ -36,8 +37,10 @@ func checkRejected(ctx context.Context, r *run) error {
 	if err := r.expect(ctx, replaced.Events, replaced.Dead, false); err != nil {
 		return fmt.Errorf("neighbours of rejected messages: %w", err)
 	}
-	if err := r.rejects(ctx, r.build([]schema.Message{events[1]}, nil), []sinks.Rejection{{Index: 0}}); err != nil {
-		return fmt.Errorf("alone: %w", err)
+	for _, m := range []schema.Message{events[1], r.structured("too large", "structured, above the limit", limit+1)} {
+		if err := r.rejects(ctx, r.build([]schema.Message{m}, nil), []sinks.Rejection{{Index: 0}}); err != nil {
+			return fmt.Errorf("alone: %w", err)
+		}
 	}
 	if err := r.expect(ctx, nil, nil, false); err != nil {
 		return err

@@ -94,6 +94,7 @@ func TestCheckRefusesBrokenSinks(t *testing.T) {
 			}
 			return all
 		}}, "order"},
+		{"reads the whole event as data", once, fakeFault{raw: true}, "structured mode"},
 		{"reverses versions", once, fakeFault{publish: reversed}, "order"},
 		{"mangles Unicode", once, fakeFault{publish: setAttribute("subject", func(s string) string { return strings.ToValidUTF8(strings.Map(ascii, s), "") })}, "round trip"},
 		{"trims spaces", once, fakeFault{publish: setAttribute("subject", strings.TrimSpace)}, "round trip"},
