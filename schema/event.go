@@ -127,12 +127,21 @@ func (e *Event) Message(f Format) (Message, error) {
 	if err != nil {
 		return Message{}, fmt.Errorf("encoding event of record %q of %s: %w", e.Record.ID, e.Source, err)
 	}
-	at := e.UpdatedAt
-	if at.IsZero() {
-		at = e.CreatedAt
-	}
 	return f.encode(Message{
 		ID: e.ID, Type: "delivery." + string(e.Channel) + "." + string(e.Status), Source: e.Source,
-		RecordID: e.Record.ID, Time: at, DataSchema: DataSchema, Replay: e.Replay, Body: body,
+		RecordID: e.Record.ID, Time: e.time(), DataSchema: DataSchema, Replay: e.Replay, Body: body,
 	}), nil
+}
+
+// time is when the version came to be, as far as the provider says: when the
+// row last changed, else was created. That a row left was noticed by reading.
+func (e *Event) time() time.Time {
+	switch {
+	case e.Record.Left:
+		return e.ObservedAt
+	case !e.UpdatedAt.IsZero():
+		return e.UpdatedAt
+	default:
+		return e.CreatedAt
+	}
 }

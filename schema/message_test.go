@@ -25,3 +25,21 @@ func TestSizeCountsAttributesAndBody(t *testing.T) {
 		}
 	})
 }
+
+func TestTime(t *testing.T) {
+	created, updated, observed := time.Unix(1, 0).UTC(), time.Unix(2, 0).UTC(), time.Unix(3, 0).UTC()
+	for _, tt := range []struct {
+		name  string
+		event Event
+		want  time.Time
+	}{
+		{"changed", Event{CreatedAt: created, UpdatedAt: updated, ObservedAt: observed}, updated},
+		{"not changed yet", Event{CreatedAt: created, ObservedAt: observed}, created},
+		{"left", Event{CreatedAt: created, ObservedAt: observed, Record: Record{Left: true}}, observed},
+	} {
+		m, err := tt.event.Message(Format{})
+		if err != nil || !m.Time.Equal(tt.want) {
+			t.Errorf("%s: got %v and error %v, want %v", tt.name, m.Time, err, tt.want)
+		}
+	}
+}
