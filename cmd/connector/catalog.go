@@ -25,8 +25,8 @@ var sourceKinds = map[string]sourceKind{
 
 // sinkKinds is the catalog of sinks, by value of CONNECTOR_SINK: one line each.
 var sinkKinds = map[string]sinkKind{
-	"nats":   sink(nats.Doc, nats.NewConfig, openNATS, viewNATS, tailNATS),
-	"kafka":  repeating(sink(kafka.Doc, kafka.NewConfig, openKafka, viewKafka, tailKafka), kafkaRepeats),
+	"nats":   described(sink(nats.Doc, nats.NewConfig, openNATS, viewNATS, tailNATS), describeNATS),
+	"kafka":  described(repeating(sink(kafka.Doc, kafka.NewConfig, openKafka, viewKafka, tailKafka), kafkaRepeats), describeKafka),
 	"file":   sink(file.Doc, file.NewConfig, openFile, viewFile, tailFile),
 	"stdout": {Sink: config.Sink{Doc: "Prints events to standard output, one JSON object per line.", Repeats: stdoutRepeats}, open: openStdout, view: viewStdout},
 }
@@ -73,6 +73,8 @@ type sinkKind struct {
 	open openFunc
 	view viewFunc
 	tail tailFunc // nil when the sink cannot be read
+	// describe says where messages go, for consumers; nil when that is no broker.
+	describe func(config.Section) brokerPlaces
 }
 
 type (
@@ -106,6 +108,12 @@ func sink[C any](doc string, section func() config.Section,
 // repeating adds to a sink whose section is a C when that makes it publish twice.
 func repeating[C any](kind sinkKind, repeats func(C) string) sinkKind {
 	kind.Repeats = func(section config.Section) string { return repeats(*any(section).(*C)) }
+	return kind
+}
+
+// described adds to a sink whose section is a C where its messages go.
+func described[C any](kind sinkKind, places func(C) brokerPlaces) sinkKind {
+	kind.describe = func(section config.Section) brokerPlaces { return places(*any(section).(*C)) }
 	return kind
 }
 

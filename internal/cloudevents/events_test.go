@@ -168,4 +168,6 @@ func checkEvent(t *testing.T, e event.Event, m *schema.Message, decode func(stri
 func plain(s string) string { return s }
 
 // ended reports whether an error is how a receiver ends.
-func ended(err error) bool { return err == nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) }
+func ended(err error) bool {
+	return err == nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled)
+}

@@ -64,6 +64,16 @@ func subject(prefix string, s schema.Source, dead bool) string {
 	return strings.Join([]string{prefix, kind, token(s.System), token(s.Account), token(s.Stream)}, ".")
 }
 
+// Address returns the subject of events, or of dead letters, with {system},
+// {account} and {stream} for its variable tokens.
+func Address(prefix string, dead bool) string {
+	kind := eventToken
+	if dead {
+		kind = deadToken
+	}
+	return prefix + "." + kind + ".{system}.{account}.{stream}"
+}
+
 // maxToken bounds a token in bytes: a subject of several thousand bytes makes
 // the server close the connection.
 const maxToken = 128
