@@ -1,11 +1,11 @@
 // Package kafka publishes events and dead letters to Apache Kafka 2.1 or
 // newer, and reads them back.
 //
-// The message is a CloudEvent in binary content mode
+// The message is a CloudEvent
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md):
-// each context attribute is a header ce_<name>, datacontenttype the header
-// content-type, and the body the value. The key is [schema.Message.Key], and
-// the partition Murmur2 of the key, as in Kafka's own clients, so that all
+// the body is the value, and in binary mode each context attribute is a header
+// ce_<name>, datacontenttype the header content-type. The key is
+// [schema.Message.Key], and the partition Murmur2 of the key, as in Kafka's own clients, so that all
 // versions of a record share a partition and keep their order.
 package kafka
 

@@ -1,7 +1,7 @@
 // Package nats is the sink that stores messages in a NATS JetStream stream,
 // on a server of the user's or on one inside this process, and reads them back.
 //
-// Messages are CloudEvents 1.0 events in binary mode, under
+// Messages are CloudEvents 1.0 events in either mode, under
 // <prefix>.event.<system>.<account>.<stream>, and for dead letters
 // <prefix>.deadletter.<system>.<account>.<stream>. Where the server can store
 // several messages as one, the checkpoint lies beside them, under
