@@ -5,8 +5,9 @@
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md):
 // the body is the value, and in binary mode each context attribute is a header
 // ce_<name>, datacontenttype the header content-type. The key is
-// [schema.Message.Key], and the partition Murmur2 of the key, as in Kafka's own clients, so that all
-// versions of a record share a partition and keep their order.
+// [schema.Message.Key], and the partition Murmur2 of the key, as in Kafka's own
+// clients, so that all versions of a record share a partition and keep their
+// order.
 package kafka
 
 import (
