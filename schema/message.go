@@ -2,7 +2,10 @@ package schema
 
 import (
 	"net/url"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Message is an event or a dead letter ready for a sink: a CloudEvents 1.0
@@ -30,7 +33,7 @@ type Attribute struct{ Name, Value string }
 
 // Attributes returns the context attributes, datacontenttype included, in a
 // fixed order; none in structured mode, where the body holds them. Values may
-// hold any Unicode: a sink encodes them as its protocol binding requires.
+// hold any Unicode that CloudEvents allow: a sink encodes them as its protocol binding requires.
 func (m *Message) Attributes() []Attribute { return new(Lister).Attributes(m) }
 
 // Lister lists the attributes of one message after the other, and keeps what
@@ -58,7 +61,7 @@ func (l *Lister) Attributes(m *Message) []Attribute {
 		Attribute{"id", m.ID},
 		Attribute{"source", l.uri},
 		Attribute{"type", m.Type},
-		Attribute{"subject", m.RecordID},
+		Attribute{"subject", allowed(m.RecordID)},
 		Attribute{"time", m.Time.UTC().Format(time.RFC3339Nano)},
 		Attribute{"dataschema", m.DataSchema},
 		Attribute{"datacontenttype", MediaTypeJSON},
@@ -67,6 +70,18 @@ func (l *Lister) Attributes(m *Message) []Attribute {
 		l.list = append(l.list, Attribute{"replayid", m.Replay})
 	}
 	return l.list
+}
+
+// allowed replaces by U+FFFD what CloudEvents do not allow in a string: control
+// characters, noncharacters, and what is no text at all
+// (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#type-system).
+func allowed(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Noncharacter_Code_Point, r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
 }
 
 // PublicationID is what repetitions of one publication have in common: the id,
@@ -106,7 +121,7 @@ func (m *Message) Size() int {
 	}
 	const fixed = len("specversion1.0idsource///typesubjecttimedataschemadatacontenttypeapplication/json")
 	var stamp [len(time.RFC3339Nano)]byte
-	size := fixed + len(m.Body) + len(m.ID) + len(m.Type) + len(m.RecordID) + len(m.DataSchema) +
+	size := fixed + len(m.Body) + len(m.ID) + len(m.Type) + len(allowed(m.RecordID)) + len(m.DataSchema) +
 		len(url.PathEscape(m.Source.System)) + len(url.PathEscape(m.Source.Account)) + len(url.PathEscape(m.Source.Stream)) +
 		len(m.Time.UTC().AppendFormat(stamp[:0], time.RFC3339Nano))
 	if m.Replay != "" {

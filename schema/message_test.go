@@ -43,3 +43,18 @@ func TestTime(t *testing.T) {
 		}
 	}
 }
+
+func TestSubjectIsAllowed(t *testing.T) {
+	for record, want := range map[string]string{
+		"失败 100% \"1\" 😀": "失败 100% \"1\" 😀", "tab\tline\r\nnul\x00": "tab\ufffdline\ufffd\ufffdnul\ufffd",
+		"\u0085\u009f\u007f": "\ufffd\ufffd\ufffd", "\ufdd0 \U0001ffff": "\ufffd \ufffd", "\xff": "\ufffd",
+	} {
+		m := Message{RecordID: record}
+		if got := m.Attributes()[4]; got != (Attribute{"subject", want}) {
+			t.Errorf("%q: got %q, want %q", record, got, want)
+		}
+		if got, want := m.Key(), "//"+record; got != want {
+			t.Errorf("got key %q, want %q", got, want)
+		}
+	}
+}

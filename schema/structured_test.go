@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -18,11 +17,11 @@ func sample(record string, body []byte) Message {
 }
 
 func TestStructure(t *testing.T) {
-	m := sample("单 \"1\" 100%\n", []byte(`{"n": 1}`))
+	m := sample("单 \"1\" 100%", []byte(`{"n": 1}`))
 	attributes, key, publication := m.Attributes(), m.Key(), m.PublicationID()
 	m.Structure()
 	want := `{"specversion":"1.0","id":"1f","source":"/submail/otp/sms","type":"delivery.sms.delivered",` +
-		`"subject":"单 \"1\" 100%\n","time":"2026-03-29T01:59:59.5Z","dataschema":"` + DataSchema + `",` +
+		`"subject":"单 \"1\" 100%","time":"2026-03-29T01:59:59.5Z","dataschema":"` + DataSchema + `",` +
 		`"datacontenttype":"application/json","replayid":"r1","data":{"n": 1}}`
 	for range 2 { // the second time it changes nothing
 		if string(m.Body) != want {
@@ -98,7 +97,7 @@ func FuzzStructured(f *testing.F) {
 		if err != nil || !bytes.Equal(data, body) {
 			t.Fatalf("got data %q and error %v, want %q", data, err, body)
 		}
-		if got, want := attributes[4], (Attribute{"subject", strings.ToValidUTF8(record, "\ufffd")}); got != want {
+		if got, want := attributes[4], (Attribute{"subject", allowed(record)}); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})

@@ -18,10 +18,10 @@ import (
 
 func TestLine(t *testing.T) {
 	m := events(0, 1, 1)[0]
-	m.RecordID = "单 \"1\"\n"
+	m.RecordID = "单 \"1\""
 	got := string(appendLine(nil, &m))
 	want := `{"specversion":"1.0","id":"` + m.ID + `","source":"/submail/acct/sms","type":"delivery.sms.delivered",` +
-		`"subject":"单 \"1\"\n","time":"2026-03-29T01:59:59Z","dataschema":"` + schema.DataSchema + `",` +
+		`"subject":"单 \"1\"","time":"2026-03-29T01:59:59Z","dataschema":"` + schema.DataSchema + `",` +
 		`"datacontenttype":"application/json","data":{"fill":"x"}}` + "\n"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
