@@ -116,6 +116,11 @@ func TestReferences(t *testing.T) {
 			}
 		}
 	}
+	for _, wanted := range []string{`"ce_id":{`, `"content-type":{`, `"location":"$message.header#/ce_subject"`} {
+		if !bytes.Contains(text, []byte(wanted)) {
+			t.Errorf("the document does not hold %s", wanted)
+		}
+	}
 	for _, unwanted := range []string{"$defs", "$id", "$schema"} {
 		if bytes.Contains(text, []byte(`"`+unwanted+`":`)) {
 			t.Errorf("the document holds %s, which its readers do not know", unwanted)
