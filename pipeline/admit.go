@@ -126,6 +126,9 @@ func (r *runner) event(rec sources.Record, v checkpoint.Version, again *Replay) 
 func (r *runner) encode(e schema.Event) (schema.Message, error) {
 	e.Privacy = schema.PrivacyOff
 	m, err := e.Message(r.format)
+	if err == nil {
+		err = r.validate.check(&m)
+	}
 	if err != nil {
 		return schema.Message{}, err
 	}

@@ -40,6 +40,7 @@ type Options struct {
 	Accounts []Account
 	Sink     sinks.Sink
 	Format   schema.Format                 // of the messages
+	Validate Validate                      // which events are checked before they are published
 	Start    func(now time.Time) time.Time // where a stream without state begins, given the provider's now
 	Once     bool                          // read up to the provider's now at the start, then end
 	Backfill *Backfill                     // read a past range, then end; nil: none
@@ -71,7 +72,7 @@ func New(opts Options) *Pipeline {
 				continue
 			}
 			p.runners = append(p.runners, &runner{
-				account: a, stream: s, from: from, format: opts.Format, shared: account, start: opts.Start, once: opts.Once,
+				account: a, stream: s, from: from, format: opts.Format, validate: sampler{Validate: opts.Validate}, shared: account, start: opts.Start, once: opts.Once,
 				log:     opts.Log.With("account", a.Name, "stream", s.Name),
 				metrics: opts.Metrics.stream(from), status: &status{patience: patience + time.Duration(len(a.Source.Streams())*patientRequests)*a.Budget.Every()},
 				retry: newRetry(), prefix: checkpoint.Prefix(a.Name, s), want: opts.Backfill.span(from, s.Tick), markOnly: markOnly,

@@ -17,14 +17,15 @@ import (
 // runner moves the records of one stream. Between two readings it holds
 // nothing but the ledger and what is to be read again.
 type runner struct {
-	account Account
-	stream  sources.Stream
-	from    schema.Source
-	format  schema.Format
-	prefix  string
-	start   func(now time.Time) time.Time
-	once    bool
-	want    sources.Span // to be marked for backfill
+	account  Account
+	stream   sources.Stream
+	from     schema.Source
+	format   schema.Format
+	validate sampler
+	prefix   string
+	start    func(now time.Time) time.Time
+	once     bool
+	want     sources.Span // to be marked for backfill
 
 	markOnly bool   // nothing is read
 	filled   func() // to be called when no marked range is left; may be called again

@@ -76,7 +76,12 @@ func wholeRunes(b []byte) []byte {
 // Message encodes d as f says. Its id is deterministic over account, stream, record id
 // and the raw row.
 func (d *DeadLetter) Message(f Format) (Message, error) {
-	body, err := json.Marshal(d, json.Deterministic(true))
+	r, written := f.Release(), *d
+	written.SchemaVersion = r.Version
+	body, err := json.Marshal(&written, json.Deterministic(true))
+	if err == nil {
+		body, err = r.deadLetterCut.apply(body)
+	}
 	if err != nil {
 		return Message{}, fmt.Errorf("encoding dead letter of record %q of %s: %w", d.RecordID, d.Source, err)
 	}
@@ -86,7 +91,7 @@ func (d *DeadLetter) Message(f Format) (Message, error) {
 	}
 	return f.encode(Message{
 		ID:   digest("deadletter", d.Source.Account, d.Source.Stream, d.RecordID, d.RawSHA256),
-		Type: DeadLetterType, Source: d.Source, RecordID: d.RecordID, Time: at, DataSchema: DeadLetterSchema,
+		Type: DeadLetterType, Source: d.Source, RecordID: d.RecordID, Time: at, DataSchema: r.DeadLetter.ID,
 		Replay: d.Replay, Body: body,
 	}), nil
 }

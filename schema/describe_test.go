@@ -31,8 +31,8 @@ func files() map[string]struct {
 		written          any
 		validate, closed func([]byte) error
 	}{
-		"event":       {schema.EventFile, schema.DataSchema, &schema.Event{}, schema.Validate, schematest.Event},
-		"dead letter": {schema.DeadLetterFile, schema.DeadLetterSchema, &schema.DeadLetter{}, schema.ValidateDeadLetter, schematest.DeadLetter},
+		"event":       {schema.Released().Newest().Event.JSON, schema.DataSchema, &schema.Event{}, schema.Validate, schematest.Event},
+		"dead letter": {schema.Released().Newest().DeadLetter.JSON, schema.DeadLetterSchema, &schema.DeadLetter{}, schema.ValidateDeadLetter, schematest.DeadLetter},
 	}
 }
 

@@ -121,15 +121,21 @@ func digest(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Message encodes e as f says. The only possible error is a Section that is not JSON.
+// Message encodes e as f says, in whose version e is written, whatever its
+// SchemaVersion. The only possible error is a Section that is not JSON.
 func (e *Event) Message(f Format) (Message, error) {
-	body, err := json.Marshal(e, json.Deterministic(true))
+	r, written := f.Release(), *e
+	written.SchemaVersion = r.Version
+	body, err := json.Marshal(&written, json.Deterministic(true))
+	if err == nil {
+		body, err = r.eventCut.apply(body)
+	}
 	if err != nil {
 		return Message{}, fmt.Errorf("encoding event of record %q of %s: %w", e.Record.ID, e.Source, err)
 	}
 	return f.encode(Message{
 		ID: e.ID, Type: "delivery." + string(e.Channel) + "." + string(e.Status), Source: e.Source,
-		RecordID: e.Record.ID, Time: e.time(), DataSchema: DataSchema, Replay: e.Replay, Body: body,
+		RecordID: e.Record.ID, Time: e.time(), DataSchema: r.Event.ID, Replay: e.Replay, Body: body,
 	}), nil
 }
 

@@ -116,7 +116,6 @@ func TestValidateRefuses(t *testing.T) {
 		"empty replay id":           func(e *schema.Event) { e.Replay, e.Section["replay"] = "", "" },
 		"no record id":              func(e *schema.Event) { e.Record.ID = "" },
 		"time not UTC":              func(e *schema.Event) { e.CreatedAt = e.CreatedAt.In(time.FixedZone("", 8*3600)) },
-		"wrong schema major":        func(e *schema.Event) { e.SchemaVersion = "2.0" },
 		"section of another shape":  func(e *schema.Event) { e.Section["ekuaibao"] = "text" },
 		"no privacy":                func(e *schema.Event) { e.Privacy = "" },
 		"privacy not in the list":   func(e *schema.Event) { e.Privacy = "some" },
@@ -195,14 +194,13 @@ func TestDeadLetterRaw(t *testing.T) {
 
 func TestValidateDeadLetterRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*schema.DeadLetter){
-		"no record id":       func(d *schema.DeadLetter) { d.RecordID = "" },
-		"no class":           func(d *schema.DeadLetter) { d.Class = "" },
-		"no account":         func(d *schema.DeadLetter) { d.Source.Account = "" },
-		"no digest":          func(d *schema.DeadLetter) { d.RawSHA256 = "" },
-		"negative size":      func(d *schema.DeadLetter) { d.RawBytes = -1 },
-		"time not UTC":       func(d *schema.DeadLetter) { d.ObservedAt = d.ObservedAt.In(time.FixedZone("", 8*3600)) },
-		"wrong schema major": func(d *schema.DeadLetter) { d.SchemaVersion = "2.0" },
-		"nothing":            func(*schema.DeadLetter) {},
+		"no record id":  func(d *schema.DeadLetter) { d.RecordID = "" },
+		"no class":      func(d *schema.DeadLetter) { d.Class = "" },
+		"no account":    func(d *schema.DeadLetter) { d.Source.Account = "" },
+		"no digest":     func(d *schema.DeadLetter) { d.RawSHA256 = "" },
+		"negative size": func(d *schema.DeadLetter) { d.RawBytes = -1 },
+		"time not UTC":  func(d *schema.DeadLetter) { d.ObservedAt = d.ObservedAt.In(time.FixedZone("", 8*3600)) },
+		"nothing":       func(*schema.DeadLetter) {},
 	} {
 		e := event()
 		d := schema.DeadLetter{SchemaVersion: schema.Version, Source: e.Source, RecordID: "1", Class: "no_id", ObservedAt: e.ObservedAt}

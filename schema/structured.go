@@ -12,9 +12,18 @@ import (
 )
 
 // Format says how messages are encoded. Its zero value is CloudEvents binary
-// mode.
+// mode and the newest schema version.
 type Format struct {
-	Structured bool // CloudEvents structured mode: the body is the whole event, see [Message.Structure]
+	Structured bool     // CloudEvents structured mode: the body is the whole event, see [Message.Structure]
+	Version    *Release // as [Releases.Find] returns it; nil: the newest
+}
+
+// Release returns the version to write.
+func (f Format) Release() *Release {
+	if f.Version == nil {
+		return released.Newest()
+	}
+	return f.Version
 }
 
 // The media types of bodies.

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"connector/internal/config"
-	"connector/schema"
 	"connector/schema/asyncapi"
 	"connector/sinks/kafka"
 	"connector/sinks/nats"
@@ -47,7 +46,6 @@ func printAsyncAPI(cfg *config.Config, env environment) error {
 	at := describe(cfg.Sink)
 	document, err := asyncapi.Describe(asyncapi.Options{
 		Format: formatOf(cfg), Transport: at.transport, Events: at.events, Dead: at.dead,
-		EventSchema: schema.EventFile, DeadLetterSchema: schema.DeadLetterFile,
 	})
 	if err != nil {
 		return fmt.Errorf("describing sink %s: %w", cfg.Connector.Sink, err)

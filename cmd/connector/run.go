@@ -87,7 +87,11 @@ func servePipeline(ctx context.Context, cfg *config.Config, env environment, opt
 
 // pipelineOptions opens the sources, with the log of env.
 func pipelineOptions(cfg *config.Config, env environment) (pipeline.Options, error) {
-	opts := pipeline.Options{Log: env.log, Format: formatOf(cfg), Start: cfg.Connector.Start.Time}
+	validate, err := validateOf(cfg)
+	if err != nil {
+		return pipeline.Options{}, err
+	}
+	opts := pipeline.Options{Log: env.log, Format: formatOf(cfg), Validate: validate, Start: cfg.Connector.Start.Time}
 	budgets := newBudgets(cfg.Accounts)
 	for _, a := range cfg.Accounts {
 		s, err := openSource(a, budgets, env)
@@ -104,7 +108,13 @@ func pipelineOptions(cfg *config.Config, env environment) (pipeline.Options, err
 
 // formatOf returns how messages are encoded.
 func formatOf(cfg *config.Config) schema.Format {
-	return schema.Format{Structured: cfg.Connector.CloudEvents == config.Structured}
+	return schema.Format{Structured: cfg.Connector.CloudEvents == config.Structured, Version: cfg.Connector.SchemaVersion.Release()}
+}
+
+// validateOf returns which events are checked, and by what.
+func validateOf(cfg *config.Config) (pipeline.Validate, error) {
+	v, err := schema.NewValidator(cfg.Connector.SchemaVersion.Release().Event)
+	return pipeline.Validate{Every: cfg.Connector.Validate.Every(), Validator: v}, err
 }
 
 // openSource opens the source of an account, whose connections are its own.

@@ -20,15 +20,17 @@ import (
 
 // Connector holds the variables CONNECTOR_….
 type Connector struct {
-	Sources            Sources     `split_words:"true" desc:"Required. The accounts to read: a list of name=kind, or of just name when it is a kind; for example ekuaibao,submail or hq=ekuaibao,otp=submail. Each account reads the variables that begin with its upper-cased name."`
-	Sink               string      `split_words:"true" default:"nats" desc:"Where events go: the name of one of the sinks below."`
-	CloudEvents        ContentMode `default:"binary" desc:"Content mode of the CloudEvents in NATS and Kafka: the attributes in headers and the data in the body, or all of it in the body. The sinks file and stdout always write all of it."`
-	Start              Start       `split_words:"true" default:"24h" desc:"Where a stream that was never read begins."`
-	DataDir            string      `split_words:"true" default:"data" desc:"Folder of everything the program stores itself."`
-	RequireExactlyOnce bool        `split_words:"true" default:"false" desc:"Whether to refuse to start when the sink cannot promise that nothing is published twice, whatever crashes."`
-	HTTPAddr           ListenAddr  `split_words:"true" default:"127.0.0.1:8080" desc:"Where /healthz, /readyz and /metrics are served."`
-	LogLevel           slog.Level  `split_words:"true" default:"info" desc:"Least severe level that is logged."`
-	LogFormat          LogFormat   `split_words:"true" default:"text" desc:"How log lines are written."`
+	Sources            Sources       `split_words:"true" desc:"Required. The accounts to read: a list of name=kind, or of just name when it is a kind; for example ekuaibao,submail or hq=ekuaibao,otp=submail. Each account reads the variables that begin with its upper-cased name."`
+	Sink               string        `split_words:"true" default:"nats" desc:"Where events go: the name of one of the sinks below."`
+	CloudEvents        ContentMode   `default:"binary" desc:"Content mode of the CloudEvents in NATS and Kafka: the attributes in headers and the data in the body, or all of it in the body. The sinks file and stdout always write all of it."`
+	SchemaVersion      SchemaVersion `split_words:"true" default:"newest" desc:"Schema version of the events and dead letters that are written: newest, or an older one, which leaves out what later versions of the same major added."`
+	Validate           Validation    `split_words:"true" default:"sample" desc:"Which events are checked against their schema before they are published; one that is not as the schema says becomes a dead letter of class invalid. sample: the first event of each stream and every 1000th."`
+	Start              Start         `split_words:"true" default:"24h" desc:"Where a stream that was never read begins."`
+	DataDir            string        `split_words:"true" default:"data" desc:"Folder of everything the program stores itself."`
+	RequireExactlyOnce bool          `split_words:"true" default:"false" desc:"Whether to refuse to start when the sink cannot promise that nothing is published twice, whatever crashes."`
+	HTTPAddr           ListenAddr    `split_words:"true" default:"127.0.0.1:8080" desc:"Where /healthz, /readyz and /metrics are served."`
+	LogLevel           slog.Level    `split_words:"true" default:"info" desc:"Least severe level that is logged."`
+	LogFormat          LogFormat     `split_words:"true" default:"text" desc:"How log lines are written."`
 }
 
 // Common holds the variables every account has. A kind sets its defaults in

@@ -107,9 +107,11 @@ func TestFaults(t *testing.T) {
 		}},
 		{"sink", toyEnv("CONNECTOR_SINK=mqtt"), []string{"CONNECTOR_SINK: use kafka, nats or stdout"}},
 		{"all at once", []string{
-			"CONNECTOR_SOURCES=a=toy,b=game", "CONNECTOR_START=yesterday", "CONNECTOR_LOG_LEVEL=loud", "CONNECTOR_LOG_FORMAT=xml", "CONNECTOR_HTTP_ADDR=8080",
+			"CONNECTOR_SOURCES=a=toy,b=game", "CONNECTOR_START=yesterday", "CONNECTOR_LOG_LEVEL=loud", "CONNECTOR_LOG_FORMAT=xml", "CONNECTOR_SCHEMA_VERSION=0.9", "CONNECTOR_VALIDATE=some", "CONNECTOR_HTTP_ADDR=8080",
 			"NATS_URL=x", "A_KEY=k-canary\nx", "A_ROWS=1", "A_LAG=5", "A_DEEP=yes", "A_MAIL_RATE=fast", "A_MAX_ROW_BYTES=4MB", "B_ROWS=1", "B_LATENESS=1s", "B_ROW=1", "CONNECTOR_LOGLEVEL=info",
 		}, []string{
+			"CONNECTOR_SCHEMA_VERSION: use newest or 1.0",
+			"CONNECTOR_VALIDATE: use off, sample or all",
 			"CONNECTOR_START: use a duration back from now such as 24h, or a time such as 2026-01-31T00:00:00Z",
 			"CONNECTOR_HTTP_ADDR: use host:port such as 127.0.0.1:8080 or :8080",
 			"CONNECTOR_LOG_LEVEL: use debug, info, warn or error",

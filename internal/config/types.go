@@ -16,6 +16,7 @@ import (
 	_ "time/tzdata" // zone names are valid on machines without a zone database
 
 	"connector/internal/secret"
+	"connector/schema"
 )
 
 // The errors of Decode say what is accepted and never hold the value.
@@ -224,6 +225,77 @@ func (ContentMode) Choices() []string { return []string{string(Binary), string(S
 
 // Decode reads one of Choices.
 func (m *ContentMode) Decode(value string) error { return OneOf(m, value, m.Choices()) }
+
+// SchemaVersion is the schema version that is written.
+type SchemaVersion struct{ release *schema.Release }
+
+// newest stands for the newest version, whichever that is.
+const newest = "newest"
+
+// Decode reads a released version or "newest".
+func (s *SchemaVersion) Decode(value string) error {
+	if strings.EqualFold(value, newest) {
+		*s = SchemaVersion{}
+		return nil
+	}
+	release, err := schema.Released().Find(value)
+	if err != nil {
+		return errors.New("use " + s.Accepts())
+	}
+	*s = SchemaVersion{release}
+	return nil
+}
+
+// Release returns the version.
+func (s SchemaVersion) Release() *schema.Release {
+	if s.release == nil {
+		return schema.Released().Newest()
+	}
+	return s.release
+}
+
+// String returns the version as Decode reads it.
+func (s SchemaVersion) String() string {
+	if s.release == nil {
+		return newest
+	}
+	return s.release.Version
+}
+
+// Accepts describes the values of the type.
+func (SchemaVersion) Accepts() string {
+	return orList(append([]string{newest}, schema.Released().Versions()...))
+}
+
+// Validation says which events are checked against their schema.
+type Validation string
+
+// The values of [Validation].
+const (
+	ValidateOff    Validation = "off"
+	ValidateSample Validation = "sample"
+	ValidateAll    Validation = "all"
+)
+
+// Choices are the values of the type.
+func (Validation) Choices() []string {
+	return []string{string(ValidateOff), string(ValidateSample), string(ValidateAll)}
+}
+
+// Decode reads one of Choices.
+func (v *Validation) Decode(value string) error { return OneOf(v, value, v.Choices()) }
+
+// Every returns how many events one that is checked stands for; 0: none is checked.
+func (v Validation) Every() int {
+	switch v {
+	case ValidateOff:
+		return 0
+	case ValidateAll:
+		return 1
+	default:
+		return 1000
+	}
+}
 
 // LogFormat is how log lines are written.
 type LogFormat string

@@ -17,7 +17,7 @@ type decoder interface{ Decode(value string) error }
 func newTypes() map[string]decoder {
 	return map[string]decoder{
 		"ByteSize": new(ByteSize), "URL": new(URL), "ListenAddr": new(ListenAddr), "HostPorts": new(HostPorts), "TimeZone": new(TimeZone),
-		"Proxy": new(Proxy), "Start": new(Start), "FileOrText": new(FileOrText), "LogFormat": new(LogFormat), "ContentMode": new(ContentMode), "Sources": new(Sources),
+		"Proxy": new(Proxy), "Start": new(Start), "FileOrText": new(FileOrText), "LogFormat": new(LogFormat), "ContentMode": new(ContentMode), "SchemaVersion": new(SchemaVersion), "Validation": new(Validation), "Sources": new(Sources),
 	}
 }
 
@@ -29,6 +29,8 @@ func printed(d decoder) string {
 	case *ListenAddr:
 		return string(*v)
 	case *ContentMode:
+		return string(*v)
+	case *Validation:
 		return string(*v)
 	case *LogFormat:
 		return string(*v)
@@ -123,6 +125,12 @@ func TestDecode(t *testing.T) {
 		{"LogFormat", "xml", bad},
 		{"ContentMode", "Structured", "structured"},
 		{"ContentMode", "batch", bad},
+		{"SchemaVersion", "1.0", "1.0"},
+		{"SchemaVersion", "Newest", "newest"},
+		{"SchemaVersion", "0.9", bad},
+		{"SchemaVersion", "", bad},
+		{"Validation", "ALL", "all"},
+		{"Validation", "some", bad},
 		{"Sources", "a", "a=a"},
 		{"Sources", " a=x , b_2=y ", "a=x,b_2=y"},
 		{"Sources", "a=x,a=y", bad},

@@ -21,7 +21,6 @@ func options(f schema.Format) Options {
 		Format:    f,
 		Transport: Transport{Servers: map[string]Server{"one": {Host: "host:1", Protocol: "kafka"}}, Prefix: "ce_", ContentType: "content-type"},
 		Events:    Channel{Address: "events"}, Dead: Channel{Address: "dead"},
-		EventSchema: schema.EventFile, DeadLetterSchema: schema.DeadLetterFile,
 	}
 }
 

@@ -14,9 +14,6 @@ type Options struct {
 	Transport Transport
 	Events    Channel
 	Dead      Channel
-
-	// JSON Schemas (2020-12) of events and of dead letters.
-	EventSchema, DeadLetterSchema []byte
 }
 
 // Transport is what the channels have in common.
@@ -43,7 +40,7 @@ const description = "Each message is one version of one row of a provider's deli
 func Describe(o Options) (*Document, error) {
 	d := &Document{
 		AsyncAPI: "3.0.0",
-		Info:     info{Title: "connector", Version: schema.Version, Description: description + o.Transport.Delivery},
+		Info:     info{Title: "connector", Version: o.Format.Release().Version, Description: description + o.Transport.Delivery},
 		Servers:  o.Transport.Servers, Channels: map[string]channel{}, Operations: map[string]operation{},
 		Components: components{Messages: map[string]message{}, Schemas: map[string]jsontext.Value{}},
 	}
@@ -71,7 +68,7 @@ func events(o *Options) kind {
 		name: "event", title: "Delivery event", summary: "A new version of a row: what became of a delivery.",
 		channel: "events", operation: "publishEvent", at: o.Events,
 		typed:      text{Type: "string", Description: "delivery.<channel>.<status>", Pattern: `^delivery\.[a-z]+\.(pending|delivered|failed|unknown)$`},
-		dataSchema: schema.DataSchema, file: o.EventSchema, examples: eventExamples,
+		dataSchema: o.Format.Release().Event.ID, file: o.Format.Release().Event.JSON, examples: eventExamples,
 	}
 }
 
@@ -80,7 +77,7 @@ func deadLetters(o *Options) kind {
 		name: "deadLetter", title: "Dead letter", summary: "A row that can never become an event, with the reason.",
 		channel: "deadLetters", operation: "publishDeadLetter", at: o.Dead,
 		typed:      text{Type: "string", Const: schema.DeadLetterType},
-		dataSchema: schema.DeadLetterSchema, file: o.DeadLetterSchema, examples: deadLetterExamples,
+		dataSchema: o.Format.Release().DeadLetter.ID, file: o.Format.Release().DeadLetter.JSON, examples: deadLetterExamples,
 	}
 }
 

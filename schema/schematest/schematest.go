@@ -16,9 +16,11 @@ import (
 )
 
 var (
-	event      = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(schema.DataSchema, schema.EventFile) })
-	deadLetter = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(schema.DeadLetterSchema, schema.DeadLetterFile) })
+	event      = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(newest().Event) })
+	deadLetter = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(newest().DeadLetter) })
 )
+
+func newest() *schema.Release { return schema.Released().Newest() }
 
 // Event checks the body of an event against the closed form of its schema: a
 // field that is not described is an error. Open are the provider's section and
@@ -28,13 +30,18 @@ func Event(body []byte) error { return check(event, body) }
 // DeadLetter checks the body of a dead letter as [Event] does that of an event.
 func DeadLetter(body []byte) error { return check(deadLetter, body) }
 
+// Check checks a body against the closed form of a schema.
+func Check(f schema.File, body []byte) error {
+	return check(func() (*jsonschema.Schema, error) { return compile(f) }, body)
+}
+
 // Properties returns the names that the schema of an event describes, sorted,
 // in the object to which path leads from the event.
-func Properties(path ...string) ([]string, error) { return properties(schema.EventFile, path) }
+func Properties(path ...string) ([]string, error) { return properties(newest().Event.JSON, path) }
 
 // DeadLetterProperties is [Properties] for a dead letter.
 func DeadLetterProperties(path ...string) ([]string, error) {
-	return properties(schema.DeadLetterFile, path)
+	return properties(newest().DeadLetter.JSON, path)
 }
 
 func check(closed func() (*jsonschema.Schema, error), body []byte) error {
@@ -64,21 +71,21 @@ func withoutSection(value any) any {
 }
 
 // compile compiles the closed form of a schema.
-func compile(id string, file []byte) (*jsonschema.Schema, error) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(file))
+func compile(f schema.File) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(f.JSON))
 	if err != nil {
-		return nil, fmt.Errorf("parsing %s: %w", id, err)
+		return nil, fmt.Errorf("parsing %s: %w", f.Name, err)
 	}
 	root, _ := doc.(map[string]any)
 	if err := closeObjects(root); err != nil {
-		return nil, fmt.Errorf("closing %s: %w", id, err)
+		return nil, fmt.Errorf("closing %s: %w", f.Name, err)
 	}
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
-	if err := c.AddResource(id, root); err != nil {
-		return nil, fmt.Errorf("adding %s: %w", id, err)
+	if err := c.AddResource(f.ID, root); err != nil {
+		return nil, fmt.Errorf("adding %s: %w", f.Name, err)
 	}
-	return c.Compile(id)
+	return c.Compile(f.ID)
 }
 
 // open are the definitions with a provider's own fields.
