@@ -79,10 +79,12 @@ lists them, "connector check" tries them out.`,
 	return root
 }
 
-// refuseArgs makes a command and those below it take flags only; one that has others
-// below it shows its help.
+// refuseArgs makes a command and those below it take flags only, unless they say what
+// else they take; one that has others below it shows its help.
 func refuseArgs(c *cobra.Command) {
-	c.Args = noArgs
+	if c.Args == nil {
+		c.Args = noArgs
+	}
 	if c.HasSubCommands() {
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}

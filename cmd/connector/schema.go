@@ -1,14 +1,80 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"connector/schema"
+)
 
 func schemaCommand(env environment) *cobra.Command {
 	c := &cobra.Command{
-		Use:     "schema",
-		Short:   "Describe what is published",
-		Long:    "Describe what is published.",
-		Example: "  connector schema asyncapi > asyncapi.json",
+		Use:   "schema",
+		Short: "Show the schemas of events and dead letters, check documents, compare versions",
+		Long: `Show the JSON Schemas of events and dead letters as they were released, check events
+against them, compare two versions, and describe what is published as an AsyncAPI document. No sink and
+no provider is asked. What a version promises is in docs/schema.md.`,
+		Example: `  connector schema show > event.json
+  connector tail --from-start --follow=false --output json | connector schema validate
+  connector schema diff 1.0 new.json
+  connector schema asyncapi > asyncapi.json`,
 	}
-	c.AddCommand(schemaAsyncAPICommand(env))
+	c.AddCommand(schemaShowCommand(env), schemaValidateCommand(env), schemaDiffCommand(env), schemaAsyncAPICommand(env))
 	return c
+}
+
+// The schemas by the names that verbs take.
+const (
+	eventSchema      = "event"
+	deadLetterSchema = "deadletter"
+)
+
+func schemaShowCommand(env environment) *cobra.Command {
+	var version string
+	c := &cobra.Command{
+		Use:   "show [event|deadletter]",
+		Short: "Print a JSON Schema as it was released",
+		Long: `Print the JSON Schema (2020-12) of events, or of dead letters, byte for byte as it was
+released.`,
+		Example: `  connector schema show
+  connector schema show deadletter --version 1.0 > deadletter.json`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 1 && args[0] != eventSchema && args[0] != deadLetterSchema {
+				return usageError{fmt.Errorf("there is no schema %q: use %s or %s; see %s --help", strings.Join(args, " "), eventSchema, deadLetterSchema, c.CommandPath())}
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			release, err := releaseOf(version)
+			if err != nil {
+				return err
+			}
+			file := release.Event
+			if len(args) == 1 && args[0] == deadLetterSchema {
+				file = release.DeadLetter
+			}
+			_, err = env.stdout.Write(file.JSON)
+			return err
+		},
+	}
+	schemaVersionFlag(c, &version, "schema version to print")
+	return c
+}
+
+func schemaVersionFlag(c *cobra.Command, into *string, usage string) {
+	c.Flags().StringVar(into, "version", "", usage+": "+strings.Join(schema.Released().Versions(), ", ")+" (default the newest)")
+}
+
+// releaseOf finds the version that --version asks for, by default the newest.
+func releaseOf(version string) (*schema.Release, error) {
+	if version == "" {
+		return schema.Released().Newest(), nil
+	}
+	release, err := schema.Released().Find(version)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--version: %w", err)}
+	}
+	return release, nil
 }
