@@ -123,17 +123,24 @@ func TestSchemaValidate(t *testing.T) {
 	}
 }
 
-// TestSchemaValidateReadsWhatIsPublished checks what a run has written, as it lies
-// in the file and as tail prints it.
+// TestSchemaValidateReadsWhatIsPublished checks what a run that checks all events has
+// written, as it lies in the file and as tail prints it.
 func TestSchemaValidateReadsWhatIsPublished(t *testing.T) {
 	t.Parallel()
-	vars := readOnce(t)
-	path := value(vars, "FILE_PATH")
+	_, _, vars := simulators(t, 30)
+	path := filepath.Join(t.TempDir(), "events.ndjson")
+	vars = with(vars, "CONNECTOR_SINK=file", "FILE_PATH="+path, "CONNECTOR_VALIDATE=all", "CONNECTOR_SCHEMA_VERSION=1.0")
+	if code, _, stderr := command(t.Context(), vars, "run", "--once"); code != exitOK {
+		t.Fatalf("run --once: got code %d; stderr:\n%s", code, stderr)
+	}
 	code, stdout, stderr := piped(t, "", "schema", "validate", path)
 	if code != exitOK || !strings.HasPrefix(stdout, "all ") {
 		t.Errorf("the file: got code %d, %s, %s", code, stdout, stderr)
 	}
-	_, tailed, _ := command(t.Context(), vars, "tail", "--from-start", "--follow=false", "--output", "json")
+	_, tailed, _ := command(t.Context(), vars, "tail", "--from-start", "--follow=false", "--dead", "--output", "json")
+	if strings.Contains(tailed, `"class"`) {
+		t.Errorf("got dead letters:\n%s", tailed)
+	}
 	if code, again, stderr := piped(t, tailed, "schema", "validate"); code != exitOK || again != stdout {
 		t.Errorf("tail: got code %d, %s, %s, want %s", code, again, stderr, stdout)
 	}

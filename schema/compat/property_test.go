@@ -184,3 +184,16 @@ func TestReadersOfBothVersions(t *testing.T) {
 		t.Errorf("got %d compatible and %d breaking changes, want more of each", judged[true], judged[false])
 	}
 }
+
+// FuzzCompare wants no panic of any two schemas, and no change between a schema and itself.
+func FuzzCompare(f *testing.F) {
+	for _, seed := range []string{base, `{"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}}`, `{"enum": [null, 1.0]}`, `{"required": 1, "properties": [], "allOf": {}}`, `true`} {
+		f.Add([]byte(seed), []byte(base))
+	}
+	f.Fuzz(func(t *testing.T, old, next []byte) {
+		_, _ = compat.Compare(old, next)
+		if changes, err := compat.Compare(old, old); err == nil && len(changes) > 0 {
+			t.Errorf("%s changed to itself by %+v", old, changes)
+		}
+	})
+}
