@@ -70,14 +70,22 @@ func checkRoundTrip(ctx context.Context, r *run) error {
 	return nil
 }
 
-// checkStructured commits messages in structured mode: alone, in a commit with
-// binary ones, again, and as dead letters.
+// most is how many messages the checks put into a commit that need none larger.
+const most = 30
+
+// chunk returns how many messages such a commit holds.
+func (r *run) chunk() int { return max(1, min(most, r.limits.MaxMessages-perCommit)) }
+
+// checkStructured commits messages in structured mode: in a commit of their own,
+// in one with binary ones, again, and as dead letters.
 func checkStructured(ctx context.Context, r *run) error {
 	awkward := r.awkward()
 	for i := range awkward {
 		awkward[i].ID = schema.EventID("kit structured", awkward[i].Source.Stream, awkward[i].RecordID, r.nonce) // another than in binary mode
 		awkward[i].Structure()
-		if err := r.stored(ctx, awkward[i:i+1], nil); err != nil {
+	}
+	for part := range slices.Chunk(awkward, r.chunk()) {
+		if err := r.stored(ctx, part, nil); err != nil {
 			return err
 		}
 	}
@@ -102,14 +110,14 @@ func checkStructured(ctx context.Context, r *run) error {
 
 // checkOrder commits versions of the same records within and across commits.
 func checkOrder(ctx context.Context, r *run) error {
-	const records, versions, most = 7, 12, 30
+	const records, versions = 7, 12
 	var all []schema.Message
 	for v := range versions {
 		for rec := range records {
 			all = append(all, r.message("order", fmt.Sprintf("record %d", rec), v, 100))
 		}
 	}
-	for part := range slices.Chunk(all, max(1, min(most, r.limits.MaxMessages-perCommit))) {
+	for part := range slices.Chunk(all, r.chunk()) {
 		if err := r.commit(ctx, r.build(part, nil)); err != nil {
 			return err
 		}
