@@ -45,11 +45,17 @@ func fileSink(t *testing.T) overFile {
 }
 
 func (o overFile) examples(t *testing.T, w *world) {
-	all := o.path + "*[0-9n]" // also files that were put away; not the .lock
-	w.versions = distinct(t, all)
-	t.Run("duckdb", func(t *testing.T) { w.example(t, "DuckDB", "files", python(t), "duckdb/run.py", all) })
+	put, err := filepath.Glob(o.path + ".0*")
+	if err != nil || len(put) == 0 {
+		t.Fatalf("got files %q, %v, want rotated ones", put, err)
+	}
+	files := append(put, o.path)
+	w.versions = distinct(t, files)
+	t.Run("duckdb", func(t *testing.T) {
+		w.example(t, "DuckDB", "files", python(t), append([]string{"duckdb/run.py"}, files...)...)
+	})
 	t.Run("clickhouse", func(t *testing.T) {
-		w.example(t, "ClickHouse (chDB)", "files", python(t), "clickhouse/run.py", "file", all)
+		w.example(t, "ClickHouse (chDB)", "files", python(t), append([]string{"clickhouse/run.py", "file"}, files...)...)
 	})
 }
 
@@ -154,12 +160,8 @@ func goExample(t *testing.T) string {
 }
 
 // distinct counts the ids of the events in files.
-func distinct(t *testing.T, pattern string) int {
+func distinct(t *testing.T, files []string) int {
 	t.Helper()
-	files, err := filepath.Glob(pattern)
-	if err != nil || len(files) < 2 {
-		t.Fatalf("got files %q, %v, want rotated ones", files, err)
-	}
 	ids := map[string]bool{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)

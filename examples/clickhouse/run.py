@@ -1,6 +1,6 @@
 """Runs the SQL files of this folder in ClickHouse, embedded as chDB, which needs no server.
 
-    python run.py file events.ndjson
+    python run.py file events.ndjson events.ndjson.0*
     python run.py kafka 127.0.0.1:9092 delivery.events VERSIONS
 
 chDB reads a Kafka table when it is asked to, but does not feed materialized views from it in the background, as a server
@@ -20,13 +20,13 @@ def statements(name):
     return [s for s in (here / name).read_text(encoding="utf-8").split(";\n") if s.strip()]
 
 
-def from_file(db, path):
-    # Dead letters lie in the same file as the events.
-    db.query(
-        f"""INSERT INTO arrivals
-        SELECT JSONExtractString(line, 'id'), JSONExtractRaw(line, 'data') FROM file('{path}', 'LineAsString')
-        WHERE NOT startsWith(JSONExtractString(line, 'type'), 'delivery.deadletter')"""
-    )
+def from_files(db, *paths):
+    for path in paths:
+        db.query(
+            f"""INSERT INTO arrivals
+            SELECT JSONExtractString(line, 'id'), JSONExtractRaw(line, 'data') FROM file('{path}', 'LineAsString')
+            WHERE NOT startsWith(JSONExtractString(line, 'type'), 'delivery.deadletter') -- which lie in the same file"""
+        )
 
 
 def from_kafka(db, brokers, topic, versions):
@@ -50,7 +50,7 @@ def main():
     for statement in statements("tables.sql"):
         db.query(statement)
     if source == "file":
-        from_file(db, *args)
+        from_files(db, *args)
     else:
         from_kafka(db, args[0], args[1], int(args[2]))
     print(db.query("SELECT 'ClickHouse ' || version()", "TSVRaw"), file=sys.stderr)

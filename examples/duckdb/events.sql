@@ -1,6 +1,6 @@
 -- What is the latest version of every row of the logs?
--- Before this, set the variable "events" to the path of the file sink, or to a pattern that also matches the files it
--- put away: SET VARIABLE events = 'events.ndjson*';
+-- Before this, set the variable "events" to the file of the file sink, or to a list that also has those it put away:
+-- SET VARIABLE events = ['events.ndjson', 'events.ndjson.000001'];
 
 -- One row per event. The same version of a row has the same id always: drop what is repeated.
 CREATE OR REPLACE VIEW versions AS

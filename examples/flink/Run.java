@@ -1,3 +1,7 @@
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -14,6 +18,7 @@ import org.apache.flink.util.CloseableIterator;
 public class Run {
     public static void main(String[] args) throws Exception {
         Path folder = Path.of(args[0]);
+        PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
         TableEnvironment flink = TableEnvironment.create(EnvironmentSettings.inBatchMode());
         flink.getConfig().set("table.local-time-zone", "UTC");
         flink.getConfig().set("parallelism.default", "1");
@@ -25,16 +30,16 @@ public class Run {
         }
         for (String name : List.of("1_failure_rate.sql", "2_sms_latency.sql", "3_unresolved.sql")) {
             String query = Files.readString(folder.resolve(name));
-            System.out.println(query.lines().findFirst().get().replaceFirst("--", "=="));
+            out.println(query.lines().findFirst().get().replaceFirst("--", "=="));
             TableResult result = flink.executeSql(query.replaceFirst(";\\s*$", ""));
-            System.out.println(String.join("  ", result.getResolvedSchema().getColumnNames()));
+            out.println(String.join("  ", result.getResolvedSchema().getColumnNames()));
             try (CloseableIterator<Row> rows = result.collect()) {
                 rows.forEachRemaining(row -> {
                     StringBuilder line = new StringBuilder();
                     for (int i = 0; i < row.getArity(); i++) {
                         line.append(i == 0 ? "" : "  ").append(row.getField(i));
                     }
-                    System.out.println(line);
+                    out.println(line);
                 });
             }
         }
