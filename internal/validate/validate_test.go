@@ -1,0 +1,189 @@
+// Package validate checks all that the connector publishes of a simulated run with two validators of the released schemas
+// that share no code: the one in package schema, and ajv, which scripts/validate.sh installs.
+package validate
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"connector/internal/apisim"
+	"connector/internal/simrun"
+	"connector/schema"
+)
+
+var rows = flag.Int("rows", 2000, "rows of the simulated providers, all together")
+
+// ajvVariable names the folder with the packages of scripts/node. Without it only the Go validator is asked.
+const ajvVariable = "AJV_PACKAGES"
+
+// day is when the simulated rows were created.
+var day = time.Date(2026, 1, 15, 0, 0, 0, 0, time.UTC)
+
+// passes are when the connector reads: rows that left are told after two passes without them.
+var passes = []time.Time{day.AddDate(0, 0, 1), day.AddDate(0, 0, 1).Add(time.Hour), day.AddDate(0, 0, 1).Add(2 * time.Hour)}
+
+// message is a line of the file sink.
+type message struct {
+	ID     string          `json:"id"`
+	Type   string          `json:"type"`
+	Schema string          `json:"dataschema"`
+	Replay string          `json:"replayid"`
+	Data   json.RawMessage `json:"data"`
+}
+
+// published counts what is in the file.
+type published struct{ first, left, dead, replayed, total int }
+
+func TestPublishedIsValid(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.ndjson")
+	want := publish(t, path)
+	got, invalid := count(t, path)
+	if got.first != want.first || got.dead != want.dead || got.left == 0 || got.replayed == 0 {
+		t.Errorf("got %+v, want %d first publications and %d dead letters, as the providers served, and some that left and were replayed", got, want.first, want.dead)
+	}
+	t.Logf("published: %d rows: %d messages: %d events of versions, %d of rows that left, %d dead letters, %d replayed", *rows, got.total, got.first, got.left, got.dead, got.replayed)
+	for _, fault := range invalid {
+		t.Errorf("invalid: %s", fault)
+	}
+	t.Logf("validated: Go: %d valid, %d invalid", got.total-len(invalid), len(invalid))
+	ajv(t, path, got.total, 0)
+	breakOne(t, path)
+	if _, invalid := count(t, path); len(invalid) != 1 {
+		t.Errorf("Go: got %d invalid messages after one was broken, want 1", len(invalid))
+	}
+	ajv(t, path, got.total-1, 1)
+}
+
+// publish runs the connector over both providers and returns what they served.
+func publish(t *testing.T, path string) (want published) {
+	t.Helper()
+	var clock simrun.Clock
+	each := max(*rows/4, 1)
+	p := apisim.Population{
+		Seed: 6, Start: day, Every: 24 * time.Hour / time.Duration(each), Limit: each,
+		Late: 0.1, MaxLate: 20 * time.Minute, Change: 0.4, MaxChange: 20 * time.Hour,
+	}
+	leaving, poisoned := p, p
+	leaving.Leave = 0.05 // not beside rows without an id: where one is, it is not told which rows left
+	poisoned.Poison, poisoned.PoisonBytes = 0.01, 100_000
+	hq := apisim.NewEkuaibao(apisim.EkuaibaoConfig{Population: leaving, Clock: clock.Now})
+	shop := apisim.NewEkuaibao(apisim.EkuaibaoConfig{Population: poisoned, Clock: clock.Now})
+	otp := apisim.NewSubmail(apisim.SubmailConfig{Population: poisoned, Clock: clock.Now})
+	alerts := apisim.NewSubmail(apisim.SubmailConfig{Population: poisoned, Clock: clock.Now, AppID: "10002"})
+	t.Cleanup(func() { _, _, _, _ = hq.Close(), shop.Close(), otp.Close(), alerts.Close() })
+	vars := []string{
+		"CONNECTOR_SOURCES=hq=ekuaibao,shop=ekuaibao,otp=submail,alerts=submail", "CONNECTOR_START=" + day.Format(time.RFC3339),
+		"CONNECTOR_HTTP_ADDR=127.0.0.1:0", "CONNECTOR_SINK=file", "FILE_PATH=" + path, "CONNECTOR_DATA_DIR=" + t.TempDir(),
+	}
+	for name, url := range map[string]string{"HQ": hq.Serve(simrun.Listen(t)), "SHOP": shop.Serve(simrun.Listen(t))} {
+		vars = append(vars, name+"_BASE_URL="+url, name+"_APP_KEY="+apisim.DefaultEkuaibaoKey, name+"_APP_SECURITY="+apisim.DefaultEkuaibaoSecurity,
+			name+"_RATE=1000", name+"_LAG=0s", name+"_MAX_ROW_BYTES=64KiB")
+	}
+	vars = append(vars, "HQ_MESSAGE_TYPES=flow", "SHOP_MESSAGE_TYPES=dataLink", "OTP_APP_ID="+apisim.DefaultSubmailID, "ALERTS_APP_ID=10002", "ALERTS_API=sms/log")
+	for name, url := range map[string]string{"OTP": otp.Serve(simrun.Listen(t)), "ALERTS": alerts.Serve(simrun.Listen(t))} {
+		vars = append(vars, name+"_BASE_URL="+url, name+"_APP_KEY="+apisim.DefaultSubmailKey, name+"_MIN_INTERVAL=1ms", name+"_LAG=0s", name+"_MAX_ROW_BYTES=64KiB")
+	}
+	connector := simrun.Build(t, "connector/cmd/connector")
+	for _, at := range passes {
+		clock.Set(at)
+		simrun.Run(t, vars, connector, "run", "--once")
+	}
+	hour := func(n int) string { return day.Add(time.Duration(n) * time.Hour).Format(time.RFC3339) }
+	simrun.Run(t, vars, connector, "replay", "--from", hour(8), "--to", hour(10))
+	simrun.Run(t, vars, connector, "replay", "--from", hour(9), "--to", hour(11), "--new-ids")
+	want.first = len(hq.Served()) + len(shop.Served()) + len(otp.Served()) + len(alerts.Served())
+	want.dead = len(shop.Poisoned()) + len(otp.Poisoned()) + len(alerts.Poisoned())
+	return want
+}
+
+// count reads a file of messages and validates each of them.
+func count(t *testing.T, path string) (got published, invalid []string) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	lines := bufio.NewReader(file)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) == 0 {
+			return got, invalid
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m message
+		if err := json.Unmarshal(line, &m); err != nil {
+			t.Fatalf("line %d: %v", got.total+1, err)
+		}
+		got.add(m)
+		if err := m.validate(); err != nil {
+			invalid = append(invalid, fmt.Sprintf("line %d, %s %s: %v", got.total, m.Type, m.ID, err))
+		}
+	}
+}
+
+func (m message) validate() error {
+	switch m.Schema {
+	case schema.DataSchema:
+		return schema.Validate(m.Data)
+	case schema.DeadLetterSchema:
+		return schema.ValidateDeadLetter(m.Data)
+	default:
+		return fmt.Errorf("unknown dataschema %q", m.Schema)
+	}
+}
+
+func (p *published) add(m message) {
+	p.total++
+	switch {
+	case m.Replay != "":
+		p.replayed++
+	case strings.HasPrefix(m.Type, schema.DeadLetterType):
+		p.dead++
+	case bytes.Contains(m.Data, []byte(`"terminal":false,"left":true`)):
+		p.left++
+	default:
+		p.first++
+	}
+}
+
+// ajv lets ajv validate a file of messages.
+func ajv(t *testing.T, path string, valid, invalid int) {
+	t.Helper()
+	packages := os.Getenv(ajvVariable)
+	if packages == "" {
+		t.Logf("validated: ajv: not asked, make validate does")
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), "node", "../../scripts/node/validate.cjs", path, "../../schema/event-1.0.json", "../../schema/deadletter-1.0.json")
+	cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(packages, "node_modules"))
+	out, err := cmd.CombinedOutput()
+	if failed := err != nil; failed != (invalid > 0) || !strings.Contains(string(out), fmt.Sprintf("%d valid, %d invalid\n", valid, invalid)) {
+		t.Errorf("ajv: got %v and %s, want %d valid, %d invalid", err, out, valid, invalid)
+	}
+	t.Logf("validated: ajv: %s", bytes.TrimSpace(out[bytes.LastIndexByte(bytes.TrimSpace(out), '\n')+1:]))
+}
+
+// breakOne gives one event a status that there is not.
+func breakOne(t *testing.T, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := bytes.Replace(text, []byte(`"status":"delivered"`), []byte(`"status":"arrived"`), 1)
+	if err := os.WriteFile(path, broken, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
