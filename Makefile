@@ -1,7 +1,7 @@
 VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-kafka lint fmt generate bench bench-sinks bench-memory soak guards chaos demo ci clean
+.PHONY: help build test test-kafka lint fmt generate bench bench-sinks bench-memory soak guards chaos examples validate demo ci clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,6 +48,14 @@ KILLS ?= 100
 
 chaos: ## KILLS=100 kills of the connector for each sink, against a real Kafka
 	scripts/kafka.sh run -- go test ./internal/chaos -v -count=1 -timeout 0 -chaos.kills=$(KILLS) $(if $(SEED),-chaos.seed=$(SEED))
+
+examples: ## run the consumers of examples/ and compare their answers, with a real Kafka
+	scripts/examples.sh
+
+ROWS_VALIDATED ?= 100000
+
+validate: ## ROWS_VALIDATED=100000 rows, every message validated by Go and by ajv
+	scripts/validate.sh $(ROWS_VALIDATED)
 
 demo: ## simulated providers, embedded NATS, live events
 	go run ./cmd/connector demo

@@ -8,6 +8,13 @@ import (
 	"testing"
 )
 
+// questions are what every example answers, in this order.
+var questions = [...]string{
+	"Which share of the logged calls has failed, by node and hour?",
+	"How many seconds does the delivery of a text message take?",
+	"Which messages are unresolved?",
+}
+
 // compare returns what is wrong about the tables that an example printed, "" when nothing is. Each table begins with
 // "== " and the question, then comes its head.
 func (a answers) compare(printed string) string {
@@ -18,6 +25,9 @@ func (a answers) compare(printed string) string {
 	}
 	for i, section := range sections[1:] {
 		lines := strings.Split(strings.TrimSpace(section), "\n")
+		if lines[0] != questions[i] {
+			return fmt.Sprintf("table %d: got question %q, want %q", i+1, lines[0], questions[i])
+		}
 		if len(lines)-2 != len(want[i]) {
 			return fmt.Sprintf("table %q: got %d rows, want %d", lines[0], len(lines)-2, len(want[i]))
 		}
@@ -79,7 +89,7 @@ func changed(cell string) string {
 func (a answers) print() string {
 	var b strings.Builder
 	for i, table := range [][][]string{a.failureRate, a.latency, a.unresolved} {
-		fmt.Fprintf(&b, "== question %d\nhead\n", i)
+		fmt.Fprintf(&b, "== %s\nhead\n", questions[i])
 		for _, cells := range table {
 			fmt.Fprintln(&b, strings.Join(cells, "\t"))
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -20,148 +21,133 @@ import (
 
 // What scripts/examples.sh installs; without it the examples that need it are skipped.
 const (
-	pythonVariable = "EXAMPLES_PYTHON" // a Python with the packages of requirements.txt
-	flinkVariable  = "EXAMPLES_FLINK"  // a folder with the jars of flink/pom.xml
+	pythonVariable = "EXAMPLES_PYTHON" // folder of a python with the packages of all requirements.txt
+	flinkVariable  = "EXAMPLES_FLINK"  // folder with the jars of flink/pom.xml
 )
 
+// TestExamples runs the commands of README.md.
 func TestExamples(t *testing.T) {
 	w := newWorld(t)
-	file, nats, kafka := fileSink(t), natsSink(t), kafkaSink(t)
-	w.day(t, file.sink, nats.sink, kafka.sink)
-	t.Run("file", func(t *testing.T) { file.examples(t, w) })
-	t.Run("nats", func(t *testing.T) { nats.examples(t, w) })
-	t.Run("kafka", func(t *testing.T) { kafka.examples(t, w) })
-}
-
-// overFile are the examples that read the file sink's output.
-type overFile struct {
-	sink
-	path string
-}
-
-func fileSink(t *testing.T) overFile {
-	path := filepath.Join(t.TempDir(), "events.ndjson")
-	return overFile{sink{name: "file", vars: []string{"CONNECTOR_SINK=file", "FILE_PATH=" + path, "FILE_ROTATE_BYTES=256KiB"}}, path}
-}
-
-func (o overFile) examples(t *testing.T, w *world) {
-	put, err := filepath.Glob(o.path + ".0*")
-	if err != nil || len(put) == 0 {
-		t.Fatalf("got files %q, %v, want rotated ones", put, err)
+	file, nats, kafka := w.fileSink(t), w.natsSink(t), w.kafkaSink(t)
+	w.day(t, file, nats, kafka)
+	w.abort(t)
+	w.set("VERSIONS", fmt.Sprint(distinct(t, w.file)))
+	for _, c := range w.commands {
+		t.Run(c.name, func(t *testing.T) {
+			w.needs(t, c)
+			printed := w.run(t, c)
+			if problem := w.answers.compare(printed); problem != "" {
+				t.Fatalf("%s; it printed\n%s", problem, printed)
+			}
+			if strings.HasPrefix(c.name, "Python") { // it knows where it was
+				c.script = "exec 2>&1; " + c.script
+				if again := w.run(t, c); !strings.Contains("\n"+again, "\n0 new events, 0 repeated\n") || w.answers.compare(again) != "" {
+					t.Fatalf("run once more, it printed\n%s", again)
+				}
+			}
+			t.Logf("example: %s: right, %d + %d + %d rows", w.against(c), len(w.answers.failureRate), len(w.answers.latency), len(w.answers.unresolved))
+		})
 	}
-	files := append(put, o.path)
-	w.versions = distinct(t, files)
-	t.Run("duckdb", func(t *testing.T) {
-		w.example(t, "DuckDB", "files", python(t), append([]string{"duckdb/run.py"}, files...)...)
-	})
-	t.Run("clickhouse", func(t *testing.T) {
-		w.example(t, "ClickHouse (chDB)", "files", python(t), append([]string{"clickhouse/run.py", "file"}, files...)...)
-	})
 }
 
-// overNATS are the examples that read a JetStream stream.
-type overNATS struct {
-	sink
-	url, state string
+// command is one of README.md.
+type command struct{ name, script string }
+
+var marked = regexp.MustCompile("(?s)<!-- run: ([^\n]+) -->\n```sh\n(.*?)```\n")
+
+func commands(t *testing.T) (list []command) {
+	t.Helper()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range marked.FindAllStringSubmatch(string(readme), -1) {
+		list = append(list, command{m[1], m[2]})
+	}
+	if len(list) != 8 {
+		t.Fatalf("README.md has %d commands, want 8", len(list))
+	}
+	return list
 }
 
-func natsSink(t *testing.T) overNATS {
+// run runs a command in the folder of the repository.
+func (w *world) run(t *testing.T, c command) string {
+	t.Helper()
+	vars := append([]string{"TZ=Asia/Shanghai", "PYTHONDONTWRITEBYTECODE=1"}, w.readers...) // the answers are in UTC wherever they are asked for
+	return simrun.Run(t, vars, "bash", "-euc", "cd ..; PATH=${"+pythonVariable+":+$"+pythonVariable+":}$PATH; "+c.script)
+}
+
+// needs skips a command that needs what is not there.
+func (w *world) needs(t *testing.T, c command) {
+	t.Helper()
+	for program, variable := range map[string]string{"python ": pythonVariable, "java ": flinkVariable} {
+		if strings.HasPrefix(c.script, program) && os.Getenv(variable) == "" {
+			t.Skipf("needs %s: make examples", variable)
+		}
+	}
+	if strings.HasPrefix(c.script, "java ") && !w.realKafka {
+		t.Skip("needs a real Kafka: make examples")
+	}
+}
+
+// against names a command with what it reads.
+func (w *world) against(c command) string {
+	kafka := "in-process stand-in for Kafka"
+	if w.realKafka {
+		kafka = "real Apache Kafka"
+	}
+	return strings.NewReplacer("over Kafka", "over "+kafka, "over NATS", "over NATS server "+server.VERSION).Replace(c.name)
+}
+
+// early runs the Python example, which goes on from there when it is run again.
+func (w *world) early(t *testing.T, over string) {
+	for _, c := range w.commands {
+		if c.name == "Python over "+over && os.Getenv(pythonVariable) != "" {
+			w.run(t, c)
+		}
+	}
+}
+
+func (w *world) fileSink(t *testing.T) sink {
+	w.file = filepath.Join(t.TempDir(), "events.ndjson")
+	w.set("FILE_PATH", w.file)
+	return sink{name: "file", vars: []string{"CONNECTOR_SINK=file", "FILE_PATH=" + w.file, "FILE_ROTATE_BYTES=256KiB"}}
+}
+
+func (w *world) natsSink(t *testing.T) sink {
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	o := overNATS{url: s.ClientURL(), state: filepath.Join(t.TempDir(), "state.db")}
-	o.sink = sink{name: "nats", vars: []string{"CONNECTOR_SINK=nats", "NATS_URL=" + o.url}, meanwhile: func(t *testing.T) { run(t, python(t), o.python()...) }}
-	return o
+	w.set("NATS_URL", s.ClientURL())
+	return sink{name: "nats", vars: []string{"CONNECTOR_SINK=nats", "NATS_URL=" + s.ClientURL()}, meanwhile: func(t *testing.T) { w.early(t, "NATS") }}
 }
 
-func (o overNATS) python() []string {
-	return []string{"python/consumer.py", "--state", o.state, "nats", o.url}
-}
-
-func (o overNATS) examples(t *testing.T, w *world) {
-	against := "NATS server " + server.VERSION
-	t.Run("go", func(t *testing.T) { w.example(t, "Go", against, goExample(t), "-nats", o.url) })
-	t.Run("python", func(t *testing.T) { w.example(t, "Python", against, python(t), o.python()...) })
-}
-
-// overKafka are the examples that read a topic.
-type overKafka struct {
-	sink
-	brokers, topic, state string
-}
-
-func kafkaSink(t *testing.T) overKafka {
-	o := overKafka{brokers: strings.Join(testkafka.Brokers(t), ","), topic: testkafka.Topic(t), state: filepath.Join(t.TempDir(), "state.db")}
-	o.sink = sink{name: "kafka", vars: []string{
-		"CONNECTOR_SINK=kafka", "KAFKA_BROKERS=" + o.brokers, "KAFKA_DELIVERY=transactional", "KAFKA_PARTITIONS=3",
-		"KAFKA_TOPIC=" + o.topic, "KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_CHECKPOINT_TOPIC=" + testkafka.Topic(t),
+func (w *world) kafkaSink(t *testing.T) sink {
+	w.brokers, w.topic = testkafka.Brokers(t), testkafka.Topic(t)
+	w.realKafka = os.Getenv(testkafka.Variable) != ""
+	brokers := strings.Join(w.brokers, ",")
+	w.set("KAFKA_BROKERS", brokers)
+	w.set("KAFKA_TOPIC", w.topic)
+	return sink{name: "kafka", vars: []string{
+		"CONNECTOR_SINK=kafka", "KAFKA_BROKERS=" + brokers, "KAFKA_DELIVERY=transactional", "KAFKA_PARTITIONS=3",
+		"KAFKA_TOPIC=" + w.topic, "KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_CHECKPOINT_TOPIC=" + testkafka.Topic(t),
 	}, meanwhile: func(t *testing.T) {
-		o.abort(t)
-		run(t, python(t), o.python()...)
+		w.abort(t)
+		w.early(t, "Kafka")
 	}}
-	return o
 }
 
-func (o overKafka) python() []string {
-	return []string{"python/consumer.py", "--state", o.state, "kafka", o.brokers, "--topic", o.topic}
-}
-
-func (o overKafka) examples(t *testing.T, w *world) {
-	o.abort(t)
-	against, real := "in-process stand-in for Kafka", os.Getenv(testkafka.Variable) != ""
-	if real {
-		against = "real Apache Kafka"
+// distinct counts the ids of the events in a file and those that were put away under its name.
+func distinct(t *testing.T, path string) int {
+	t.Helper()
+	files, err := filepath.Glob(path + ".0*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got files %q, %v, want some that were put away", files, err)
 	}
-	t.Run("go", func(t *testing.T) { w.example(t, "Go", against, goExample(t), "-kafka", o.brokers, "-topic", o.topic) })
-	t.Run("python", func(t *testing.T) { w.example(t, "Python", against, python(t), o.python()...) })
-	t.Run("clickhouse", func(t *testing.T) {
-		w.example(t, "ClickHouse (chDB: the Kafka table, without the background work of a server)", against, python(t), "clickhouse/run.py", "kafka", o.brokers, o.topic, fmt.Sprint(w.versions))
-	})
-	t.Run("flink", func(t *testing.T) {
-		jars := os.Getenv(flinkVariable)
-		if jars == "" || !real {
-			t.Skipf("needs %s and a real Kafka: make examples", flinkVariable)
-		}
-		w.example(t, "Flink SQL", against, "java", "--add-opens=java.base/java.util=ALL-UNNAMED", "--add-opens=java.base/java.lang=ALL-UNNAMED",
-			"-Xmx1g", "-XX:TieredStopAtLevel=1", "-cp", filepath.Join(jars, "*"), "flink/Run.java", "flink", o.brokers, o.topic)
-	})
-}
-
-// example runs one and compares the tables that it prints with the answers.
-func (w *world) example(t *testing.T, name, against, program string, args ...string) {
-	t.Helper()
-	printed := run(t, program, args...)
-	if problem := w.answers.compare(printed); problem != "" {
-		t.Fatalf("%s over %s: %s; it printed\n%s", name, against, problem, printed)
-	}
-	t.Logf("example: %s over %s: right, %d + %d + %d rows", name, against, len(w.answers.failureRate), len(w.answers.latency), len(w.answers.unresolved))
-}
-
-func run(t *testing.T, program string, args ...string) string {
-	t.Helper()
-	return simrun.Run(t, []string{"PYTHONDONTWRITEBYTECODE=1", "TZ=Asia/Shanghai"}, program, args...) // answers are in UTC wherever they are asked for
-}
-
-func python(t *testing.T) string {
-	t.Helper()
-	path := os.Getenv(pythonVariable)
-	if path == "" {
-		t.Skipf("needs %s: make examples", pythonVariable)
-	}
-	return path
-}
-
-func goExample(t *testing.T) string {
-	t.Helper()
-	return simrun.Build(t, "connector/examples/go")
-}
-
-// distinct counts the ids of the events in files.
-func distinct(t *testing.T, files []string) int {
-	t.Helper()
+	files = append(files, path)
 	ids := map[string]bool{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -182,9 +168,9 @@ func distinct(t *testing.T, files []string) int {
 }
 
 // abort writes an event in a transaction and aborts that. It would change the answers.
-func (o overKafka) abort(t *testing.T) {
+func (w *world) abort(t *testing.T) {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(o.brokers, ",")...), kgo.TransactionalID(o.topic), kgo.DefaultProduceTopic(o.topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(w.brokers...), kgo.TransactionalID(w.topic), kgo.DefaultProduceTopic(w.topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -10,18 +11,31 @@ import (
 	"connector/internal/simrun"
 )
 
-// world is a simulated day: the providers, and what each of the sinks gets of it.
+// world is a simulated day: the providers, and where the connector publishes it.
 type world struct {
 	clock     simrun.Clock
 	connector string
 	vars      []string // that lead to the providers
-	versions  int      // how many different event ids a sink gets
 	answers   answers
+
+	commands  []command
+	readers   []string // variables of the examples
+	file      string
+	brokers   []string
+	topic     string
+	realKafka bool
 }
+
+// set sets a variable of the examples.
+func (w *world) set(name, value string) { w.readers = append(w.readers, name+"="+value) }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{connector: simrun.Build(t, "connector/cmd/connector")}
+	w.commands = commands(t)
+	w.set(pythonVariable, os.Getenv(pythonVariable))
+	w.set("STATE", t.TempDir())
+	w.set("FLINK_JARS", os.Getenv(flinkVariable))
 	hq, otp, alerts := population()
 	w.answers = answer(hq, otp, alerts)
 	ekuaibao := apisim.NewEkuaibao(apisim.EkuaibaoConfig{Clock: w.clock.Now})

@@ -59,7 +59,7 @@ venv "$python"
 jars "$flink"
 [ "${1:-}" != install ] || exit 0
 
-export EXAMPLES_PYTHON=$python/bin/python EXAMPLES_FLINK=$flink
+export EXAMPLES_PYTHON=$python/bin EXAMPLES_FLINK=$flink
 run=(go test ./examples -run '^TestExamples$' -count=1 -v)
 [ -n "${KAFKA_TEST_BROKERS:-}" ] || run=(scripts/kafka.sh run -- "${run[@]}")
 if ! "${run[@]}" >bin/examples.log 2>&1; then

@@ -49,7 +49,7 @@ func Listen(tb testing.TB) net.Listener {
 func Build(tb testing.TB, pkg string) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), filepath.Base(pkg))
-	if out, err := exec.CommandContext(tb.Context(), "go", "build", "-buildvcs=false", "-o", path, pkg).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(tb.Context(), "go", "build", "-buildvcs=false", "-o", path, pkg).CombinedOutput(); err != nil { //nolint:gosec // of the test
 		tb.Fatalf("go build %s: %v\n%s", pkg, err, out)
 	}
 	return path
@@ -59,7 +59,7 @@ func Build(tb testing.TB, pkg string) string {
 // and returns what it printed. A command that does not end well fails the test, with all it said.
 func Run(tb testing.TB, vars []string, name string, args ...string) string {
 	tb.Helper()
-	cmd := exec.CommandContext(tb.Context(), name, args...)
+	cmd := exec.CommandContext(tb.Context(), name, args...) //nolint:gosec // of the test
 	for _, inherited := range []string{"PATH", "HOME", "TMPDIR", "JAVA_HOME"} {
 		if value, ok := os.LookupEnv(inherited); ok {
 			cmd.Env = append(cmd.Env, inherited+"="+value)
