@@ -18,20 +18,22 @@ python=$cache/examples-python-$({ python3 --version; cat "${requirements[@]}"; }
 flink=$cache/examples-flink-$(cksum <"$pom" | cut -d' ' -f1)
 copy_jars=org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
 
-# need COMMAND PACKAGE: in CI as root a missing command is installed, elsewhere the user is told what to install.
+# need PACKAGE COMMAND...: where the command fails, its package is installed in CI as root; elsewhere the user is told.
 need() {
-	"$1" --help >/dev/null 2>&1 && return
+	local package=$1
+	shift
+	"$@" >/dev/null 2>&1 && return
 	if [ "${CI:-}" = true ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-		{ apt-get -qq update && apt-get -qq -y --no-install-recommends install "$2"; } >&2
+		{ apt-get -qq update && apt-get -qq -y --no-install-recommends install "$package"; } >&2
 	fi
-	"$1" --help >/dev/null 2>&1 || { echo "examples.sh: $1 is not installed: install it (Debian, Ubuntu: apt-get install $2)" >&2; exit 1; }
+	"$@" >/dev/null 2>&1 || { echo "examples.sh: not installed: $package: install it (Debian, Ubuntu: apt-get install $package)" >&2; exit 1; }
 }
 
 # venv FOLDER makes a Python environment with all packages. Its path is part of it, so it is marked when complete.
 venv() {
 	[ -e "$1/complete" ] && return
 	rm -rf "$1"
-	python3 -m venv "$1" || { echo "examples.sh: python3 has no venv: install it (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	python3 -m venv "$1"
 	local file
 	for file in "${requirements[@]}"; do
 		"$1/bin/pip" install -q --disable-pip-version-check --require-hashes --no-deps -r "$file" >&2
@@ -52,9 +54,9 @@ jars() {
 }
 
 mkdir -p "$cache" bin
-need python3 python3-venv
-need javac openjdk-17-jdk-headless
-need mvn maven
+need python3-venv python3 -c 'import ensurepip'
+need openjdk-17-jdk-headless javac -version
+need maven mvn -version
 venv "$python"
 jars "$flink"
 [ "${1:-}" != install ] || exit 0
