@@ -1,11 +1,12 @@
 // Package validate checks all that the connector publishes of a simulated run with two validators of the released schemas
-// that share no code: the one in package schema, and ajv, which scripts/validate.sh installs.
+// that share no code: "connector schema validate", and ajv, which scripts/validate.sh installs.
 package validate
 
 import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -34,9 +35,7 @@ var passes = []time.Time{day.Add(24 * time.Hour), day.Add(36 * time.Hour), day.A
 
 // message is a line of the file sink.
 type message struct {
-	ID     string          `json:"id"`
 	Type   string          `json:"type"`
-	Schema string          `json:"dataschema"`
 	Replay string          `json:"replayid"`
 	Data   json.RawMessage `json:"data"`
 }
@@ -45,28 +44,55 @@ type message struct {
 type published struct{ first, left, dead, replayed, total int }
 
 func TestPublishedIsValid(t *testing.T) {
+	connector := simrun.Build(t, "connector/cmd/connector")
 	path := filepath.Join(t.TempDir(), "events.ndjson")
-	want := publish(t, path)
-	got, invalid := count(t, path)
+	want := publish(t, connector, path)
+	got := count(t, path)
 	if got.first != want.first || got.dead != want.dead || got.left == 0 || got.replayed == 0 {
 		t.Errorf("got %+v, want %d first publications and %d dead letters, as the providers served, and some that left and were replayed", got, want.first, want.dead)
 	}
 	t.Logf("published: %d rows: %d messages: %d events of versions, %d of rows that left, %d dead letters, %d replayed", *rows, got.total, got.first, got.left, got.dead, got.replayed)
-	for _, fault := range invalid {
-		t.Errorf("invalid: %s", fault)
-	}
-	t.Logf("validated: Go: %d valid, %d invalid", got.total-len(invalid), len(invalid))
-	ajv(t, path, got.total, 0)
+	validated(t, connector, path, got.total, 0)
 	breakOne(t, path)
-	if _, invalid = count(t, path); len(invalid) != 1 {
-		t.Errorf("Go: got %d invalid messages after one was broken, want 1", len(invalid))
+	validated(t, connector, path, got.total, 1)
+}
+
+// validated lets both validators count the messages in a file, and those that are invalid.
+func validated(t *testing.T, connector, path string, total, invalid int) {
+	t.Helper()
+	want := fmt.Sprintf("all %d documents are valid", total)
+	if invalid > 0 {
+		want = fmt.Sprintf("%d of %d documents are invalid", invalid, total)
 	}
-	t.Logf("one broken: Go: %d valid, %d invalid", got.total-len(invalid), len(invalid))
-	ajv(t, path, got.total-1, 1)
+	expect(t, "Go", exec.CommandContext(t.Context(), connector, "schema", "validate", path), want, invalid)
+	packages := os.Getenv(ajvVariable)
+	if packages == "" {
+		t.Logf("ajv is not asked: make validate does that")
+		return
+	}
+	schemas, err := filepath.Glob("../../schema/*-1.0.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "node", slices.Concat([]string{"../../scripts/node/validate.cjs", path}, schemas)...)
+	cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(packages, "node_modules"))
+	expect(t, "ajv", cmd, fmt.Sprintf("%d valid, %d invalid", total-invalid, invalid), invalid)
+}
+
+// expect wants the last line that a validator prints, and that it fails when something is invalid.
+func expect(t *testing.T, validator string, cmd *exec.Cmd, want string, invalid int) {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	got := strings.TrimPrefix(lines[len(lines)-1], "connector: ")
+	if got != want || (err != nil) != (invalid > 0) {
+		t.Errorf("%s: got %v and\n%s\nwant %q, and an error only if some are invalid", validator, err, out, want)
+	}
+	t.Logf("validated by %s: %s", validator, got)
 }
 
 // publish runs the connector over both providers and returns what they served.
-func publish(t *testing.T, path string) (want published) {
+func publish(t *testing.T, connector, path string) (want published) {
 	t.Helper()
 	var clock simrun.Clock
 	each := max(*rows/4, 1)
@@ -94,7 +120,6 @@ func publish(t *testing.T, path string) (want published) {
 	for name, url := range map[string]string{"OTP": otp.Serve(simrun.Listen(t)), "ALERTS": alerts.Serve(simrun.Listen(t))} {
 		vars = append(vars, name+"_BASE_URL="+url, name+"_APP_KEY="+apisim.DefaultSubmailKey, name+"_MIN_INTERVAL=1ms", name+"_LAG=0s", name+"_MAX_ROW_BYTES=64KiB")
 	}
-	connector := simrun.Build(t, "connector/cmd/connector")
 	for _, at := range passes {
 		clock.Set(at)
 		simrun.Run(t, vars, connector, "run", "--once")
@@ -107,42 +132,24 @@ func publish(t *testing.T, path string) (want published) {
 	return want
 }
 
-// count reads a file of messages and validates each of them.
-func count(t *testing.T, path string) (got published, invalid []string) {
+// count reads a file of messages.
+func count(t *testing.T, path string) (got published) {
 	t.Helper()
 	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	lines := bufio.NewReader(file)
-	for {
+	for lines := bufio.NewReader(file); ; {
 		line, err := lines.ReadBytes('\n')
 		if len(line) == 0 {
-			return got, invalid
-		}
-		if err != nil {
-			t.Fatal(err)
+			return got
 		}
 		var m message
-		if err := json.Unmarshal(line, &m); err != nil {
+		if err = errors.Join(err, json.Unmarshal(line, &m)); err != nil {
 			t.Fatalf("line %d: %v", got.total+1, err)
 		}
 		got.add(m)
-		if err := m.validate(); err != nil {
-			invalid = append(invalid, fmt.Sprintf("line %d, %s %s: %v", got.total, m.Type, m.ID, err))
-		}
-	}
-}
-
-func (m message) validate() error {
-	switch m.Schema {
-	case schema.DataSchema:
-		return schema.Validate(m.Data)
-	case schema.DeadLetterSchema:
-		return schema.ValidateDeadLetter(m.Data)
-	default:
-		return fmt.Errorf("unknown dataschema %q", m.Schema)
 	}
 }
 
@@ -158,31 +165,6 @@ func (p *published) add(m message) {
 	default:
 		p.first++
 	}
-}
-
-// ajv lets ajv validate a file of messages.
-func ajv(t *testing.T, path string, valid, invalid int) {
-	t.Helper()
-	packages := os.Getenv(ajvVariable)
-	if packages == "" {
-		t.Logf("ajv is not asked: make validate does that")
-		return
-	}
-	schemas, err := filepath.Glob("../../schema/*-1.0.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), "node", slices.Concat([]string{"../../scripts/node/validate.cjs", path}, schemas)...)
-	cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Join(packages, "node_modules"))
-	out, err := cmd.CombinedOutput()
-	if failed := err != nil; failed != (invalid > 0) || !strings.Contains(string(out), fmt.Sprintf("%d valid, %d invalid\n", valid, invalid)) {
-		t.Errorf("ajv: got %v and %s, want %d valid, %d invalid", err, out, valid, invalid)
-	}
-	what := "validated"
-	if invalid > 0 {
-		what = "one broken"
-	}
-	t.Logf("%s: ajv: %s", what, bytes.TrimSpace(out[bytes.LastIndexByte(bytes.TrimSpace(out), '\n')+1:]))
 }
 
 // breakOne gives one event a status that there is not.
