@@ -32,6 +32,7 @@ type Version struct {
 	Revision int  // to publish; 0 of a stale read
 	Fresh    bool // whether it was not published yet
 	Returned bool // whether it is the version published before the record left
+	Resolves bool // whether its event is the first one after a dead letter of the record
 }
 
 // Admit decides whether r, found in window w, is a version that was not
@@ -66,22 +67,61 @@ func (b *Batch) Admit(ctx context.Context, r sources.Record, w sources.Span) (Ve
 	if returned {
 		s.entry.prev = was.prev
 	}
+	if s.known && !ranked {
+		s.entry.dead, s.entry.owing = was.dead, was.owing
+	}
 	if r.Terminal {
 		s.entry.state = terminal
 	}
 	s.identify(b.ledger, r)
 	b.reach(s, r, w)
 	b.change(id, s)
-	return Version{Revision: int(s.entry.revision), Fresh: true, Returned: returned}, nil
+	return Version{Revision: int(s.entry.revision), Fresh: true, Returned: returned, Resolves: was.unresolved()}, nil
 }
 
-// Dead says that the version just admitted became a dead letter: it counts as
+// Dead says that the version just admitted, revived or told to have left became a dead letter: it counts as
 // seen, not as a revision.
 func (b *Batch) Dead(r sources.Record) {
 	id := hash(r.ID)
-	if s, ok := b.records[id]; ok && s.entry.revision > 0 {
-		s.entry.revision--
-		b.change(id, s)
+	s, ok := b.records[id]
+	if !ok || s.entry.revision == 0 {
+		return
+	}
+	s.entry.revision--
+	if hash(r.Print)>>16 == s.entry.print {
+		s.entry.dead = true
+	} else {
+		s.entry.owing = true
+	}
+	b.change(id, s)
+}
+
+// Revive says that a version which [Batch.Known] calls dead becomes an event.
+func (b *Batch) Revive(r sources.Record) Version {
+	id := hash(r.ID)
+	s := b.records[id]
+	s.entry.revision = min(s.entry.revision+1, maxRevision)
+	s.entry.dead, s.entry.owing = false, false
+	if r.Terminal {
+		s.entry.state = terminal
+	}
+	s.identify(b.ledger, r)
+	b.change(id, s)
+	return Version{Revision: int(s.entry.revision), Resolves: true}
+}
+
+// Undo returns what takes back the changes made of a record from now on. Where
+// it was found stays noted.
+func (b *Batch) Undo(recordID string) func() {
+	id := hash(recordID)
+	was, ok := b.records[id]
+	return func() {
+		if s := b.records[id]; s.changed && !was.changed {
+			b.changes--
+		}
+		if b.records[id] = was; !ok {
+			delete(b.records, id)
+		}
 	}
 }
 

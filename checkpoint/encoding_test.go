@@ -21,9 +21,9 @@ func sampleDelta() delta {
 		tally: tally{5, 1 << 63},
 		entries: map[uint64]entry{
 			7:       {print: 1<<48 - 1, prev: 3, rank: 4, revision: maxRevision, state: terminal},
-			8:       {state: missing, named: true},
+			8:       {state: missing, named: true, dead: true},
 			9:       {state: left, named: true},
-			1 << 63: {print: 1, rank: 1<<32 - 1, wasOpen: true},
+			1 << 63: {print: 1, rank: 1<<32 - 1, wasOpen: true, owing: true},
 		},
 		names: map[uint64]name{8: {id: "a", created: 299 * time.Second, missing: 1767225600}, 9: {id: strings.Repeat("b", maxName)}},
 	}, {bucket: bucketKey{block: -5, undated: true}, entries: map[uint64]entry{}}}}

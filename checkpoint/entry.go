@@ -12,8 +12,10 @@ type entry struct {
 	print    uint64 // 48 bits
 	prev     uint32 // 32 bits of the print before it; 0 when there is none
 	rank     uint32 // see foldRank
-	revision uint16 // at most maxRevision
+	revision uint16 // of the latest event; at most maxRevision
 	state    state
+	dead     bool // whether the latest version became a dead letter, and no event
+	owing    bool // whether an unreadable version after it did
 	named    bool // whether a name goes with it; see name
 	wasOpen  bool // in deltas: whether the stored bucket holds the record as one that may change
 }
@@ -30,14 +32,19 @@ const (
 
 func (e entry) open() bool { return e.state != terminal }
 
+// unresolved reports whether a dead letter of the record was followed by no event.
+func (e entry) unresolved() bool { return e.dead || e.owing }
+
 // An entry takes 24 bytes with its id: id 8, print 6, prev 4, rank 4, and 2
 // for the state, the flags and the revision.
 const (
 	entrySize   = 24
-	maxRevision = 1<<12 - 1
+	maxRevision = 1<<10 - 1
 	stateShift  = 14
 	flagWasOpen = 1 << 13
 	flagNamed   = 1 << 12
+	flagDead    = 1 << 11
+	flagOwing   = 1 << 10
 )
 
 func appendEntry(b []byte, id uint64, e entry) []byte {
@@ -47,6 +54,12 @@ func appendEntry(b []byte, id uint64, e entry) []byte {
 	}
 	if e.wasOpen {
 		last |= flagWasOpen
+	}
+	if e.dead {
+		last |= flagDead
+	}
+	if e.owing {
+		last |= flagOwing
 	}
 	b = binary.BigEndian.AppendUint64(b, id)
 	b = binary.BigEndian.AppendUint16(b, uint16(e.print>>32))
@@ -63,6 +76,7 @@ func entryAt(b []byte) (id uint64, e entry) {
 		print: uint64(binary.BigEndian.Uint16(b[8:]))<<32 | uint64(binary.BigEndian.Uint32(b[10:])),
 		prev:  binary.BigEndian.Uint32(b[14:]), rank: binary.BigEndian.Uint32(b[18:]),
 		revision: last & maxRevision, state: state(last >> stateShift), named: last&flagNamed != 0, wasOpen: last&flagWasOpen != 0,
+		dead: last&flagDead != 0, owing: last&flagOwing != 0,
 	}
 }
 

@@ -181,8 +181,8 @@ func TestKnown(t *testing.T) {
 		if err := b.Read(t.Context(), []sources.Record{tt.r}, span(0, 10)); err != nil {
 			t.Fatal(err)
 		}
-		if revision, current := b.Known(tt.r); revision != tt.revision || current != tt.current {
-			t.Errorf("%s: got revision %d, current %v, want %d, %v", tt.name, revision, current, tt.revision, tt.current)
+		if k := b.Known(tt.r); k.Revision != tt.revision || k.Current != tt.current {
+			t.Errorf("%s: got %+v, want revision %d, current %v", tt.name, k, tt.revision, tt.current)
 		}
 	}
 }

@@ -61,6 +61,7 @@ type Absent struct {
 	ID       string
 	Created  time.Time
 	Revision int
+	Resolves bool // as of [Version]
 }
 
 // Absent notes which records of the watched part of a span a reading lacks. A
@@ -156,8 +157,9 @@ func (b *Batch) absent(id uint64, k bucketKey, h held, r Reading) (Absent, bool)
 	case h.state == missing && r.At.After(since) && r.At.Sub(since) >= r.Apart:
 		s.entry.state, s.name.missing = left, 0
 		s.entry.revision = min(h.revision+1, maxRevision)
+		s.entry.dead, s.entry.owing = false, false
 		b.change(id, s)
-		return Absent{ID: h.name.id, Created: created, Revision: int(s.entry.revision)}, true
+		return Absent{ID: h.name.id, Created: created, Revision: int(s.entry.revision), Resolves: h.unresolved()}, true
 	}
 	return Absent{}, false
 }

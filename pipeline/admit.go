@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -24,6 +25,10 @@ type batch struct {
 	events  []schema.Message
 	records []sources.Record // those of events, in the same order
 	dead    []schema.Message
+	window  sources.Span // in which all of it was read
+
+	settles map[string]settlement // by record id: dead letters, once an event of the record is published
+	retried map[string]*trial     // by record id: what to do when its event is refused; nil but in a retry
 
 	rows     int  // that were read
 	backfill bool // of what is marked for it
@@ -33,53 +38,67 @@ type batch struct {
 // committed.
 func (r *runner) stage(ctx context.Context) (*batch, error) {
 	for ctx.Err() == nil && r.ledger.Behind() {
-		if err := r.commits.commit(ctx, &batch{runner: r, ledger: r.ledger.Begin()}); err != nil {
+		if err := r.commits.commit(ctx, r.newBatch()); err != nil {
 			return nil, err
 		}
 	}
-	return &batch{runner: r, ledger: r.ledger.Begin()}, ctx.Err()
+	return r.newBatch(), ctx.Err()
+}
+
+func (r *runner) newBatch() *batch {
+	return &batch{runner: r, ledger: r.ledger.Begin(), window: r.present.window, settles: map[string]settlement{}}
 }
 
 // admit asks the ledger which records are new and turns them into events, or
 // into dead letters when they never can be (invariant 8). Rows of the ticks
 // next to w belong to it, because requests reach a tick further, unless nothing
-// reads those.
-func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.Span, t turn) (*batch, error) {
+// reads those. It returns the records that do not fit one commit with these.
+func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.Span, t turn) (_ *batch, rest []sources.Record, err error) {
 	b, err := r.stage(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	b.rows, b.backfill = len(records), t.backfill
+	b.backfill = t.backfill
 	if err := r.own(b); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	records, rest = r.commits.first(records)
 	near := sources.Span{From: w.From.Add(-r.stream.Tick), To: w.To.Add(r.stream.Tick)}
 	if err := b.ledger.Read(ctx, records, near); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	r.metrics.rows.Add(float64(len(records)))
-	r.found(b, records, w)
-	for _, rec := range records {
+	for i, rec := range records {
+		if b.full(rec) {
+			records, rest = records[:i], slices.Concat(records[i:], rest)
+			break
+		}
 		if near.Contains(rec.Created) && !w.Contains(rec.Created) && r.ledger.Closed(rec.Created) {
 			continue
 		}
 		v, err := b.ledger.Admit(ctx, rec, near)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if !v.Fresh {
 			r.metrics.stale.Inc()
 			continue
 		}
-		m, err := r.event(rec, v, nil)
-		if err != nil {
-			b.bury(rec, err)
-			continue
-		}
-		b.publish(rec, m)
+		b.add(rec, v, nil)
 	}
-	return b, nil
+	b.rows = len(records)
+	r.metrics.rows.Add(float64(len(records)))
+	r.found(b, records, w)
+	return b, rest, nil
 }
+
+// full reports whether there may be no room for what becomes of rec.
+func (b *batch) full(rec sources.Record) bool {
+	room := b.runner.commits.most() - b.messages()
+	return room <= 0 || room == 1 && b.messages() > 0 && b.ledger.Known(rec).Unresolved
+}
+
+// messages returns how many the batch holds at most.
+func (b *batch) messages() int { return len(b.events) + len(b.dead) + len(b.settles) }
 
 // publish adds the event of the version just admitted.
 func (b *batch) publish(rec sources.Record, m schema.Message) {
@@ -150,7 +169,7 @@ func (b *batch) letter(rec sources.Record, reason error, replay string, mark []b
 	}
 	d := schema.DeadLetter{
 		SchemaVersion: schema.Version, Source: b.runner.from, RecordID: shortID(rec.ID), Class: class, Reason: cut(reason.Error(), maxReason),
-		CreatedAt: rec.Created.UTC(), ObservedAt: time.Now().UTC(), Replay: replay,
+		CreatedAt: rec.Created.UTC(), Position: b.position(rec), ObservedAt: time.Now().UTC(), Replay: replay,
 	}
 	if rec.SHA256 != "" {
 		d.SetTruncatedRaw(rec.Raw, rec.Size, rec.SHA256)
@@ -168,6 +187,20 @@ func (b *batch) letter(rec sources.Record, reason error, replay string, mark []b
 	b.dead = append(b.dead, m)
 	b.runner.metrics.dead.WithLabelValues(class).Inc()
 	b.runner.log.Warn("row became a dead letter", "record", d.RecordID, "class", class, "reason", d.Reason)
+}
+
+// position returns where reading again finds a record: the window, which
+// requests exceed by a tick.
+func (b *batch) position(rec sources.Record) *schema.Position {
+	at, tick := rec.Created, b.runner.stream.Tick
+	p := schema.Position{From: b.window.From.UTC(), To: b.window.To.UTC()}
+	switch {
+	case !at.Before(p.From.Add(-tick)) && at.Before(p.From):
+		p.From = p.From.Add(-tick)
+	case !at.After(p.To.Add(tick)) && at.After(p.To):
+		p.To = p.To.Add(tick)
+	}
+	return &p
 }
 
 // What a dead letter says of its row is bounded, so that every sink takes it.
@@ -223,12 +256,17 @@ func (b *batch) replace(rejected *sinks.RejectedError) bool {
 			if _, classed := fault.Class(err); !classed {
 				err = fault.Reject("sink", err)
 			}
+			if t := b.retried[records[i].ID]; t != nil {
+				t.refuse(err)
+				continue
+			}
 			if again := events[i].Replay; again != "" { // the ledger knows the record as it is
 				b.letter(records[i], err, again, nil)
 				continue
 			}
 			if followed(records, i, refused) {
 				b.letter(records[i], err, "", events[i].Mark)
+				b.settle(records[i])
 			} else {
 				b.bury(records[i], err)
 			}
@@ -261,7 +299,11 @@ func (b *batch) done() {
 // commit is the sink's view of the batch.
 func (b *batch) commit(ctx context.Context) (sinks.Commit, error) {
 	state, err := b.ledger.Entries(ctx)
-	return sinks.Commit{Events: b.events, Dead: b.dead, State: state}, err
+	c := sinks.Commit{Events: b.events, Dead: b.dead, State: state}
+	if !b.runner.commits.apart {
+		c.Dead = b.settled()
+	}
+	return c, err
 }
 
 var errTooLarge = errors.New("larger than the sink takes")

@@ -13,6 +13,7 @@ import (
 	"connector/internal/wait"
 	"connector/schema"
 	"connector/sinks"
+	"connector/sources"
 )
 
 // shutdownGrace bounds how long a commit in flight may go on after the
@@ -22,6 +23,7 @@ const shutdownGrace = 8 * time.Second
 // committer shares the session of a unit among its streams.
 type committer struct {
 	limits  sinks.Limits
+	apart   bool // whether resolutions need a commit of their own, because a crash may store a part of one
 	log     *slog.Logger
 	metrics *Metrics
 
@@ -29,8 +31,8 @@ type committer struct {
 	session sinks.Session
 }
 
-func newCommitter(session sinks.Session, log *slog.Logger, metrics *Metrics) *committer {
-	c := &committer{session: session, limits: session.Limits(), log: log, metrics: metrics, turn: make(chan struct{}, 1)}
+func newCommitter(session sinks.Session, promise sinks.Guarantee, log *slog.Logger, metrics *Metrics) *committer {
+	c := &committer{session: session, limits: session.Limits(), apart: !promise.IsExactlyOnce(), log: log, metrics: metrics, turn: make(chan struct{}, 1)}
 	c.turn <- struct{}{}
 	return c
 }
@@ -42,6 +44,12 @@ func (c *committer) most() int {
 		return math.MaxInt
 	}
 	return max(1, c.limits.MaxMessages-checkpoint.MaxEntries)
+}
+
+// first returns the records that one commit may take, and the rest.
+func (c *committer) first(records []sources.Record) (now, rest []sources.Record) {
+	n := min(len(records), c.most())
+	return records[:n], records[n:]
 }
 
 // fits refuses a message that the sink would refuse.
@@ -69,7 +77,9 @@ func (c *committer) take(ctx context.Context) bool {
 	}
 }
 
-// commit makes a batch durable and then applies it to the ledger.
+// commit makes a batch durable and then applies it to the ledger. Where a crash
+// may store a part of a commit, the resolutions follow when the events are
+// stored: a dead letter must not be called resolved without.
 func (c *committer) commit(ctx context.Context, b *batch) error {
 	if b.ledger.Empty() && len(b.events)+len(b.dead) == 0 {
 		return nil
@@ -79,7 +89,15 @@ func (c *committer) commit(ctx context.Context, b *batch) error {
 		return err
 	}
 	b.done()
-	return nil
+	if !c.apart {
+		return nil
+	}
+	settled := b.settledApart()
+	if len(settled) == 0 {
+		return nil
+	}
+	return c.durable(ctx, func(context.Context) (sinks.Commit, error) { return sinks.Commit{Dead: settled}, nil },
+		func(*sinks.RejectedError) bool { return false })
 }
 
 // durable makes what build returns durable. It is built again after replace

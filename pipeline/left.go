@@ -62,7 +62,8 @@ func (r *runner) sweep(ctx context.Context, b *batch, chunk sources.Chunk, now t
 	}
 	r.present.swept = span.To
 	for {
-		room := min(maxAbsent, r.commits.most()-len(b.events)-len(b.dead))
+		room := r.commits.most() - b.messages()
+		room = min(maxAbsent, max(room/2, min(room, 1))) // some resolve dead letters, too
 		if room > 0 {
 			gone, all, err := b.ledger.Absent(ctx, checkpoint.Reading{Span: span, Seen: r.present.seen, At: now, Apart: r.account.Lateness, Most: room})
 			if err != nil {
@@ -91,6 +92,9 @@ func (b *batch) leave(gone []checkpoint.Absent) {
 		if err != nil {
 			b.bury(rec, err)
 			continue
+		}
+		if a.Resolves {
+			b.settle(rec)
 		}
 		b.publish(rec, m)
 	}

@@ -95,7 +95,7 @@ func (p *Pipeline) each(ctx context.Context, run func(*runner, context.Context) 
 	if err != nil {
 		return err
 	}
-	shared := newCommitter(session, p.opts.Log, p.opts.Metrics)
+	shared := newCommitter(session, p.opts.Sink.Guarantee(), p.opts.Log, p.opts.Metrics)
 	if err := p.recover(ctx, shared); err != nil {
 		return errors.Join(err, session.Close())
 	}

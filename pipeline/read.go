@@ -110,18 +110,12 @@ func length(list []sources.Span) (sum time.Duration) {
 // the sink's limit asks for. With the last one coverage follows (invariants 3,
 // 4 and 5), and what is given up is forgotten.
 func (r *runner) publish(ctx context.Context, chunk sources.Chunk, w sources.Span, t turn) error {
-	records, most := chunk.Records, r.commits.most()
-	for len(records) > most {
-		b, err := r.admit(ctx, records[:most], w, t)
-		if err != nil {
-			return err
+	b, rest, err := r.admit(ctx, chunk.Records, w, t)
+	for err == nil && len(rest) > 0 {
+		if err = r.commits.commit(ctx, b); err == nil {
+			b, rest, err = r.admit(ctx, rest, w, t)
 		}
-		if err := r.commits.commit(ctx, b); err != nil {
-			return err
-		}
-		records = records[most:]
 	}
-	b, err := r.admit(ctx, records, w, t)
 	if err != nil {
 		return err
 	}

@@ -240,8 +240,8 @@ func (r *replayer) reached(at time.Time) {
 // republish publishes the records of a chunk again, in commits of the size that
 // the sink takes.
 func (r *replayer) republish(ctx context.Context, chunk sources.Chunk, w sources.Span, _ turn) error {
-	for records := range slices.Chunk(chunk.Records, r.commits.most()) {
-		b, err := r.readmit(ctx, records, w)
+	for records := chunk.Records; len(records) > 0; {
+		b, rest, err := r.readmit(ctx, records, w)
 		if err == nil {
 			err = r.commits.commit(ctx, b)
 		}
@@ -249,7 +249,8 @@ func (r *replayer) republish(ctx context.Context, chunk sources.Chunk, w sources
 			r.seen.forget(records)
 			return err
 		}
-		r.count(len(records), b)
+		r.count(b.rows, b)
+		records = rest
 	}
 	return nil
 }
@@ -272,35 +273,42 @@ func (r *replayer) count(rows int, b *batch) {
 
 // readmit turns each record into an event: an unmarked one when the ledger does
 // not know the version, and a marked one when it is the latest that it knows,
-// or of a time of which it knows nothing any more.
-func (r *replayer) readmit(ctx context.Context, records []sources.Record, w sources.Span) (*batch, error) {
+// or of a time of which it knows nothing any more. It returns the records that do
+// not fit one commit with these.
+func (r *replayer) readmit(ctx context.Context, records []sources.Record, w sources.Span) (_ *batch, rest []sources.Record, err error) {
 	b, err := r.stage(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := r.own(b); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	records, rest = r.commits.first(records)
 	near := sources.Span{From: w.From.Add(-r.stream.Tick), To: w.To.Add(r.stream.Tick)}
 	forgotten := r.left[0].forgotten
 	if !forgotten {
 		if err := b.ledger.Read(ctx, records, near); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	r.metrics.rows.Add(float64(len(records)))
-	for _, rec := range records {
+	for i, rec := range records {
+		if b.full(rec) {
+			records, rest = records[:i], slices.Concat(records[i:], rest)
+			break
+		}
 		switch {
 		case r.beside(rec, w) || !r.seen.add(rec):
 		case forgotten:
 			b.add(rec, checkpoint.Version{}, r.what)
 		default:
 			if err := b.repeat(ctx, rec, near, r.what); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 		}
 	}
-	return b, nil
+	b.rows = len(records)
+	r.metrics.rows.Add(float64(len(records)))
+	return b, rest, nil
 }
 
 // beside reports whether a record lies in a tick next to w and is replayed
@@ -323,13 +331,31 @@ func (b *batch) repeat(ctx context.Context, rec sources.Record, near sources.Spa
 		b.add(rec, v, nil)
 		return nil
 	}
-	revision, current := b.ledger.Known(rec)
-	if !current {
+	known := b.ledger.Known(rec)
+	switch {
+	case !known.Current:
 		b.runner.metrics.stale.Inc()
-		return nil
+	case known.Dead && b.runner.possible(rec):
+		b.revive(rec, what)
+	default:
+		b.add(rec, checkpoint.Version{Revision: known.Revision}, what)
 	}
-	b.add(rec, checkpoint.Version{Revision: revision}, what)
 	return nil
+}
+
+// revive adds the event of a version that was a dead letter only: it was never
+// published, so it bears no mark of the replay, by which a refusal does not count either.
+func (b *batch) revive(rec sources.Record, what *Replay) {
+	undo := b.ledger.Undo(rec.ID)
+	m, err := b.runner.event(rec, b.ledger.Revive(rec), nil)
+	if err != nil {
+		undo()
+		b.letter(rec, err, what.ID, nil)
+		return
+	}
+	b.retry(rec, &trial{undo: undo, refused: func(err error) { b.letter(rec, err, what.ID, nil) }})
+	b.settle(rec, resolved{record: shortID(rec.ID), outcome: schema.Published})
+	b.publish(rec, m)
 }
 
 // add adds the event of a version, or its dead letter, as published again by a
@@ -337,6 +363,9 @@ func (b *batch) repeat(ctx context.Context, rec sources.Record, near sources.Spa
 func (b *batch) add(rec sources.Record, v checkpoint.Version, again *Replay) {
 	m, err := b.runner.event(rec, v, again)
 	switch {
+	case err == nil && v.Resolves:
+		b.settle(rec)
+		b.publish(rec, m)
 	case err == nil:
 		b.publish(rec, m)
 	case again == nil:

@@ -27,13 +27,21 @@ type DeadLetter struct {
 	Class         string    `json:"class"`    // short stable word, such as "decode" or "too_large"
 	Reason        string    `json:"reason"`
 	CreatedAt     time.Time `json:"createdAt,omitzero"` // the row's, where it could be read; UTC
-	ObservedAt    time.Time `json:"observedAt"`         // UTC
+	Position      *Position `json:"position,omitzero"`  // where to read the row again; absent only from those of early versions
+	ObservedAt    time.Time `json:"observedAt"`         // when the row was read: in the first publication, when it was first seen; in a replay, the replay's reading; UTC
 	Replay        string    `json:"replay,omitzero"`    // id of the replay that publishes it again
 	Raw           string    `json:"raw,omitzero"`       // the row as given, when it is UTF-8
 	RawBase64     string    `json:"rawBase64,omitzero"` // the row as given, when it is not UTF-8
 	RawBytes      int64     `json:"rawBytes"`           // size of the whole row
 	RawSHA256     string    `json:"rawSha256"`          // hex, of the whole row
 	Truncated     bool      `json:"truncated"`          // whether raw holds only the beginning of the row
+}
+
+// Position is the window in which a row was read, both ends included, in the
+// time by which the provider selects rows; UTC.
+type Position struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
 }
 
 // MaxDeadLetterRaw bounds, in bytes, what a dead letter keeps of a row.
