@@ -175,20 +175,21 @@ func (p *provider) Normalize(s sources.Stream, r sources.Record) (schema.Event, 
 // memory is a sink that keeps the commit contract in memory. It outlives the
 // pipelines that use it, as a broker would.
 type memory struct {
-	mu     sync.Mutex
-	state  map[string][]byte
-	events []schema.Message
-	times  []time.Time // of events
-	dead   []schema.Message
-	limits sinks.Limits
-	fail   func(n int, c sinks.Commit) error // n counts the commits from 1
-	n      int
-	hang   bool // commits end only with their context
-	lax    bool // takes messages that are not as the schema says
+	mu      sync.Mutex
+	state   map[string][]byte
+	events  []schema.Message
+	times   []time.Time // of events
+	dead    []schema.Message
+	limits  sinks.Limits
+	promise sinks.Guarantee
+	fail    func(n int, c sinks.Commit) error // n counts the commits from 1
+	n       int
+	hang    bool // commits end only with their context
+	lax     bool // takes messages that are not as the schema says
 }
 
 func (m *memory) Open(context.Context, string) (sinks.Session, error) { return m, nil }
-func (m *memory) Guarantee() sinks.Guarantee                          { return "memory" }
+func (m *memory) Guarantee() sinks.Guarantee                          { return cmp.Or(m.promise, "memory") }
 func (m *memory) Close() error                                        { return nil }
 func (m *memory) Limits() sinks.Limits                                { return m.limits }
 

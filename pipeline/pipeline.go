@@ -91,12 +91,20 @@ func (p *Pipeline) Run(ctx context.Context) error { return p.each(ctx, (*runner)
 
 // each opens the sink, loads the ledgers, and runs every stream.
 func (p *Pipeline) each(ctx context.Context, run func(*runner, context.Context) error) error {
+	return p.prepared(ctx, func(context.Context) error { return nil }, run)
+}
+
+// prepared is each, with what is to be done between taking over and running.
+func (p *Pipeline) prepared(ctx context.Context, prepare func(context.Context) error, run func(*runner, context.Context) error) error {
 	session, err := p.opts.Sink.Open(ctx, Unit)
 	if err != nil {
 		return err
 	}
 	shared := newCommitter(session, p.opts.Sink.Guarantee(), p.opts.Log, p.opts.Metrics)
 	if err := p.recover(ctx, shared); err != nil {
+		return errors.Join(err, session.Close())
+	}
+	if err := prepare(ctx); err != nil {
 		return errors.Join(err, session.Close())
 	}
 	p.open.Store(true)

@@ -1,0 +1,435 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"connector/internal/fault"
+	"connector/pipeline"
+	"connector/schema"
+	"connector/sinks"
+	"connector/sources"
+)
+
+// unresolved lists the dead letters without a resolution behind them, as a
+// reader of the sink does.
+func (m *memory) unresolved(context.Context) (list []pipeline.Letter, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, msg := range m.dead {
+		if msg.Type == schema.ResolutionType {
+			list = slices.DeleteFunc(list, func(l pipeline.Letter) bool { return l.Source == msg.Source && l.RecordID == msg.RecordID })
+			continue
+		}
+		var d schema.DeadLetter
+		if err := json.Unmarshal(msg.Body, &d); err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(list, func(l pipeline.Letter) bool { return l.ID == msg.ID }) {
+			continue
+		}
+		list = append(list, pipeline.Letter{
+			ID: msg.ID, Source: d.Source, RecordID: d.RecordID, Digest: d.RawSHA256, Position: sources.Span{From: d.Position.From, To: d.Position.To},
+		})
+	}
+	return list, nil
+}
+
+// retry tries all unresolved dead letters and tells what became of each.
+func retry(t *testing.T, opts pipeline.Options, what pipeline.Retry) string {
+	t.Helper()
+	what.ID = "t1"
+	if what.Letters == nil {
+		what.Letters = opts.Sink.(*memory).unresolved
+	}
+	r := pipeline.New(opts).Retry(what)
+	if err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, l := range r.Results() {
+		list = append(list, l.RecordID+" "+string(l.Fate))
+	}
+	slices.Sort(list)
+	for _, p := range r.Progress() {
+		if p.Done != p.Total {
+			t.Errorf("progress: got %v of %v at the end", p.Done, p.Total)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// deadStory tells of each message beside the dead letters what it is.
+func (m *memory) deadStory(t *testing.T) string {
+	t.Helper()
+	var list []string
+	for _, msg := range m.dead {
+		if msg.Type != schema.ResolutionType {
+			list = append(list, "dead "+msg.RecordID)
+			continue
+		}
+		var r schema.Resolution
+		if err := json.Unmarshal(msg.Body, &r); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(m.events, func(e schema.Message) bool { return e.ID == r.EventID }) {
+			t.Errorf("the resolution of %s names event %q, which there is not", r.RecordID, r.EventID)
+		}
+		if r.DeadLetterID != "" && !slices.ContainsFunc(m.dead, func(d schema.Message) bool { return d.ID == r.DeadLetterID }) {
+			t.Errorf("the resolution of %s names dead letter %q, which there is not", r.RecordID, r.DeadLetterID)
+		}
+		list = append(list, string(r.Outcome)+" "+msg.RecordID)
+	}
+	return strings.Join(list, ", ")
+}
+
+// poisoned makes the rows named faulty as long as it says so.
+func poisoned(bad map[string]bool) func([]sources.Record, sources.Span) []sources.Record {
+	return func(list []sources.Record, _ sources.Span) []sources.Record {
+		for i := range list {
+			if bad[list[i].ID] {
+				list[i].Fault = fault.Reject("decode", errors.New("not an object"))
+			}
+		}
+		return list
+	}
+}
+
+var promises = []sinks.Guarantee{sinks.ExactlyOnce, sinks.ExactlyOnceUnlessCrash}
+
+func TestRetryPublishesOnce(t *testing.T) {
+	for _, promise := range promises {
+		synctest.Test(t, func(t *testing.T) {
+			bad := map[string]bool{"mended": true, "broken": true, "gone": true, "changed": true}
+			p := &provider{streams: []string{"s", "other"}, spoil: poisoned(bad), rows: map[string][]row{"s": {
+				{id: "good", created: at(-2 * time.Minute)},
+				{id: "mended", created: at(-2 * time.Minute)},
+				{id: "broken", created: at(-time.Minute)},
+				{id: "gone", created: at(-time.Minute), away: []time.Time{at(10 * time.Minute)}},
+				{id: "changed", created: at(-90 * time.Minute), changes: []time.Time{at(10 * time.Minute)}},
+			}}}
+			sink := &memory{promise: promise}
+			opts := options(p, sink)
+			opts.Accounts[0].GiveUp = 24 * time.Hour
+			if err := runFor(t, opts, 5*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			wantStory(t, "run", sink.events, "good 1")
+			if got := len(sink.dead); got != 4 {
+				t.Fatalf("got %d dead letters, want 4", got)
+			}
+			if got, want := retry(t, opts, pipeline.Retry{}), "broken failing, changed failing, gone failing, mended failing"; got != want {
+				t.Errorf("nothing mended: got %q, want %q", got, want)
+			}
+			time.Sleep(10 * time.Minute)
+			bad["mended"], bad["changed"] = false, false
+			before := len(sink.state)
+			if got, want := retry(t, opts, pipeline.Retry{Dry: true}), "broken failing, changed superseded, gone gone, mended published"; got != want {
+				t.Errorf("dry: got %q, want %q", got, want)
+			}
+			if len(sink.events) != 1 || len(sink.dead) != 4 || len(sink.state) != before {
+				t.Errorf("dry: got %d events and %d dead letters, want 1 and 4", len(sink.events), len(sink.dead))
+			}
+			if got, want := retry(t, opts, pipeline.Retry{}), "broken failing, changed superseded, gone gone, mended published"; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			wantStory(t, "retry", sink.events, "changed 1", "good 1", "mended 1")
+			if got, want := sink.deadStory(t), "superseded changed, published mended"; !strings.HasSuffix(got, want) {
+				t.Errorf("%s: got %q, want %q at its end", promise, got, want)
+			}
+			if got, want := retry(t, opts, pipeline.Retry{}), "broken failing, gone gone"; got != want {
+				t.Errorf("again: got %q, want %q", got, want)
+			}
+			bad["broken"] = false
+			if err := runFor(t, opts, 5*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			wantStory(t, "run after the retry", sink.events, "changed 1", "good 1", "mended 1")
+			p.rows["s"][1].changes = []time.Time{at(0)}
+			if err := runFor(t, opts, 5*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			wantStory(t, "next version", sink.events, "changed 1", "good 1", "mended 1", "mended 2")
+			if got := len(sink.dead); got != 6 {
+				t.Errorf("got %d dead letters and resolutions, want 4 and 2", got)
+			}
+		})
+	}
+}
+
+// A dead version between published ones: the revisions go on.
+func TestRetryRevision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := map[string]bool{}
+		p := &provider{streams: []string{"s"}, spoil: poisoned(bad), rows: map[string][]row{"s": {{id: "a", created: at(-time.Minute), changes: []time.Time{at(6 * time.Minute), at(30 * time.Minute)}}}}}
+		sink := &memory{promise: sinks.ExactlyOnce}
+		opts := options(p, sink)
+		for range 2 {
+			if err := runFor(t, opts, 5*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			bad["a"] = true
+		}
+		bad["a"] = false
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		wantStory(t, "before", sink.events, "a 1")
+		if got, want := retry(t, opts, pipeline.Retry{}), "a published"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		time.Sleep(20 * time.Minute)
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		wantStory(t, "after", sink.events, "a 1", "a 2", "a 3")
+		if got, want := sink.deadStory(t), "dead a, published a"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// The event of a later version resolves the dead letter of an earlier one, also when
+// both come in one commit.
+func TestLaterVersionResolves(t *testing.T) {
+	for _, promise := range promises {
+		synctest.Test(t, func(t *testing.T) {
+			first := true
+			p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {
+				{id: "a", created: at(-time.Minute), changes: []time.Time{at(3 * time.Minute)}}, {id: "b", created: at(-time.Minute)},
+			}}}
+			p.spoil = func(list []sources.Record, _ sources.Span) []sources.Record {
+				var all []sources.Record
+				for _, r := range list {
+					if r.Print == "1" {
+						old := r
+						old.Fault = fault.Reject("decode", errors.New("bad"))
+						all = append(all, old)
+						if r.ID == "b" && first {
+							r.Print, r.Rank = "2", 2
+							all = append(all, r)
+							r.Print, r.Rank, r.Fault = "3", 3, old.Fault
+							all = append(all, r)
+						}
+						continue
+					}
+					all = append(all, r)
+				}
+				first = false
+				return all
+			}
+			sink := &memory{promise: promise}
+			if err := runFor(t, options(p, sink), 10*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			wantStory(t, "run", sink.events, "a 1", "b 1")
+			want := "dead a, dead b, superseded b, dead b, superseded a"
+			if promise != sinks.ExactlyOnce { // a resolution behind the second dead letter would resolve that, too
+				want = "dead a, dead b, dead b, superseded a"
+			}
+			if got := sink.deadStory(t); got != want {
+				t.Errorf("%s: got %q, want %q", promise, got, want)
+			}
+		})
+	}
+}
+
+// What the sink refuses becomes no second dead letter, and is an event once it takes it.
+func TestRetryOfRefusedEvents(t *testing.T) {
+	for _, promise := range promises {
+		synctest.Test(t, func(t *testing.T) {
+			p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {{id: "large", created: at(-time.Minute)}, {id: "refused", created: at(-time.Minute)}}}}
+			sink := &memory{promise: promise}
+			opts := options(p, sink)
+			large, refusing := true, true
+			sink.fail = func(_ int, c sinks.Commit) error {
+				for i, m := range c.Events {
+					if m.RecordID == "large" && large || m.RecordID == "refused" && refusing {
+						return &sinks.RejectedError{Messages: []sinks.Rejection{{Index: i, Err: errors.New("no")}}}
+					}
+				}
+				return nil
+			}
+			if err := runFor(t, opts, 5*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			large = false
+			for i, want := range []string{"large published, refused failing", "refused failing"} {
+				if got := retry(t, opts, pipeline.Retry{}); got != want {
+					t.Errorf("retry %d: got %q, want %q", i, got, want)
+				}
+			}
+			wantStory(t, "retry", sink.events, "large 1")
+			if got, want := sink.deadStory(t), "dead large, dead refused, published large"; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			refusing = false
+			if got, want := retry(t, opts, pipeline.Retry{}), "refused published"; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if err := runFor(t, opts, 5*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			wantStory(t, "in the end", sink.events, "large 1", "refused 1")
+		})
+	}
+}
+
+// Of a time that was given up, only the dead letters tell what was not published.
+func TestRetryOfForgottenTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := map[string]bool{"a": true}
+		p := &provider{streams: []string{"s"}, spoil: poisoned(bad), rows: map[string][]row{"s": {{id: "a", created: at(-time.Minute)}}}}
+		sink := &memory{promise: sinks.ExactlyOnce}
+		opts := options(p, sink)
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Hour)
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		bad["a"] = false
+		for _, want := range []string{"a published", ""} {
+			if got := retry(t, opts, pipeline.Retry{}); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			wantStory(t, "retry", sink.events, "a 0 t1")
+		}
+	})
+}
+
+// A record that is known by the digest of its row gets an id: the row is the same.
+func TestRetryOfRowsWithoutID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {{id: "a", created: at(-time.Minute)}, {id: "b", created: at(-time.Minute)}}}}
+		bad := true
+		p.spoil = func(list []sources.Record, _ sources.Span) []sources.Record {
+			for i := range list {
+				if bad {
+					list[i].ID, list[i].Print, list[i].Rank, list[i].Terminal = "sha256:"+list[i].ID, list[i].ID, sources.UnknownRank, true
+					list[i].Fault = fault.Reject("no_id", errors.New("no id"))
+				}
+			}
+			return list
+		}
+		sink := &memory{promise: sinks.ExactlyOnce}
+		opts := options(p, sink)
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		bad = false
+		if got, want := retry(t, opts, pipeline.Retry{}), "sha256:a published, sha256:b published"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		wantStory(t, "retry", sink.events, "a 1", "b 1")
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		wantStory(t, "run", sink.events, "a 1", "b 1")
+		if got, want := sink.deadStory(t), "dead sha256:a, dead sha256:b, published sha256:a, published sha256:b"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// What a run published by itself, a retry only calls resolved.
+func TestRetryOfWhatIsPublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := map[string]bool{"a": true}
+		p := &provider{streams: []string{"s"}, spoil: poisoned(bad), rows: map[string][]row{"s": {{id: "a", created: at(-time.Minute)}}}}
+		sink := &memory{promise: sinks.OnceUnlessZombie}
+		opts := options(p, sink)
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		bad["a"] = false
+		sink.fail = func(_ int, c sinks.Commit) error { // a crash between the event and its resolution
+			if len(c.Dead) > 0 {
+				return fault.Fatal(errors.New("crash"), "start again")
+			}
+			return nil
+		}
+		what := pipeline.Retry{ID: "t1", Letters: sink.unresolved}
+		if err := pipeline.New(opts).Retry(what).Run(t.Context()); err == nil {
+			t.Fatal("got no error")
+		}
+		sink.fail = nil
+		wantStory(t, "before the crash", sink.events, "a 1")
+		if got, want := retry(t, opts, pipeline.Retry{}), "a published"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		wantStory(t, "retry", sink.events, "a 1")
+		if got, want := sink.deadStory(t), "dead a, published a"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// Many at once take several commits, none larger than the sink allows.
+func TestRetryInSmallCommits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := map[string]bool{}
+		p := &provider{streams: []string{"s"}, spoil: poisoned(bad), rows: map[string][]row{}}
+		for i := range 50 {
+			id := fmt.Sprint("r", i)
+			bad[id] = true
+			p.rows["s"] = append(p.rows["s"], row{id: id, created: at(-time.Minute), changes: []time.Time{at(20 * time.Minute)}})
+		}
+		sink := &memory{promise: sinks.ExactlyOnce, limits: sinks.Limits{MaxMessages: 400 + 7}}
+		sink.fail = func(_ int, c sinks.Commit) error {
+			if n := len(c.Events) + len(c.Dead); n > 7 {
+				t.Errorf("got a commit of %d messages, want 7 at most", n)
+			}
+			return nil
+		}
+		opts := options(p, sink)
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 50 {
+			bad[fmt.Sprint("r", i)] = false
+		}
+		letters, _ := sink.unresolved(t.Context())
+		what := pipeline.Retry{Letters: func(context.Context) ([]pipeline.Letter, error) { return letters[:20], nil }}
+		if got := strings.Count(retry(t, opts, what), "published"); got != 20 || len(sink.events) != 20 {
+			t.Errorf("got %d published, %d events, want 20", got, len(sink.events))
+		}
+		time.Sleep(20 * time.Minute)
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := sink.unresolved(t.Context()); len(got) != 0 || len(sink.events) != 70 {
+			t.Errorf("got %d unresolved and %d events, want 0 and 70", len(got), len(sink.events))
+		}
+	})
+}
+
+// TestReplayRevives publishes what was a dead letter only, once.
+func TestReplayRevives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := map[string]bool{"a": true}
+		p := &provider{streams: []string{"s"}, spoil: poisoned(bad), rows: map[string][]row{"s": {{id: "a", created: at(-time.Minute)}}}}
+		sink := &memory{promise: sinks.ExactlyOnce}
+		opts := options(p, sink)
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		bad["a"] = false
+		for range 2 {
+			replay(t, opts, since(time.Hour))
+		}
+		wantStory(t, "replays", sink.events, "a 1", "a 1 r1")
+		if got, want := sink.deadStory(t), "dead a, published a"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
