@@ -191,7 +191,7 @@ func (b *batch) letter(rec sources.Record, reason error, replay string, mark []b
 
 // position returns where reading again finds a record: the window, which
 // requests exceed by a tick.
-func (b *batch) position(rec sources.Record) *schema.Position {
+func (b *batch) position(rec sources.Record) schema.Position {
 	at, tick := rec.Created, b.runner.stream.Tick
 	p := schema.Position{From: b.window.From.UTC(), To: b.window.To.UTC()}
 	switch {
@@ -200,7 +200,7 @@ func (b *batch) position(rec sources.Record) *schema.Position {
 	case !at.After(p.To.Add(tick)) && at.After(p.To):
 		p.To = p.To.Add(tick)
 	}
-	return &p
+	return p
 }
 
 // What a dead letter says of its row is bounded, so that every sink takes it.

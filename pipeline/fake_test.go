@@ -256,15 +256,15 @@ func (m *memory) Commit(ctx context.Context, c sinks.Commit) error {
 // versions lists the record id of every event, in order of publication.
 // mustBeValid checks all messages against the closed form of their schemas.
 func mustBeValid(c sinks.Commit) {
-	check := func(list []schema.Message, check func([]byte) error) {
+	check := func(list []schema.Message, check func(string, []byte) error) {
 		for _, m := range list {
-			if err := check(m.Body); err != nil {
+			if err := check(m.Type, m.Body); err != nil {
 				panic(fmt.Sprintf("%v: %s", err, m.Body))
 			}
 		}
 	}
-	check(c.Events, schematest.Event)
-	check(c.Dead, schematest.DeadLetter)
+	check(c.Events, func(_ string, body []byte) error { return schematest.Event(body) })
+	check(c.Dead, schematest.Dead)
 }
 
 func (m *memory) versions() []string {

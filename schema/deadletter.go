@@ -27,7 +27,7 @@ type DeadLetter struct {
 	Class         string    `json:"class"`    // short stable word, such as "decode" or "too_large"
 	Reason        string    `json:"reason"`
 	CreatedAt     time.Time `json:"createdAt,omitzero"` // the row's, where it could be read; UTC
-	Position      *Position `json:"position,omitzero"`  // where to read the row again; absent only from those of early versions
+	Position      Position  `json:"position"`           // where to read the row again
 	ObservedAt    time.Time `json:"observedAt"`         // when the row was read: in the first publication, when it was first seen; in a replay, the replay's reading; UTC
 	Replay        string    `json:"replay,omitzero"`    // id of the replay that publishes it again
 	Raw           string    `json:"raw,omitzero"`       // the row as given, when it is UTF-8

@@ -33,6 +33,7 @@ func files() map[string]struct {
 	}{
 		"event":       {schema.Released().Newest().Event.JSON, schema.DataSchema, &schema.Event{}, schema.Validate, schematest.Event},
 		"dead letter": {schema.Released().Newest().DeadLetter.JSON, schema.DeadLetterSchema, &schema.DeadLetter{}, schema.ValidateDeadLetter, schematest.DeadLetter},
+		"resolution":  {schema.Released().Newest().Resolution.JSON, schema.ResolutionSchema, &schema.Resolution{}, schema.ValidateResolution, schematest.Resolution},
 	}
 }
 

@@ -1,7 +1,6 @@
 package schema
 
 import (
-	_ "embed"
 	"fmt"
 	"time"
 
@@ -14,12 +13,6 @@ const ResolutionSchema = "urn:connector:schema:delivery-deadletter-resolved:1.0"
 
 // ResolutionType is the CloudEvents type of resolutions.
 const ResolutionType = "delivery.deadletter.resolved"
-
-// ResolutionFile is the JSON Schema (2020-12) of a resolution, as released to
-// consumers. Its $id is [ResolutionSchema].
-//
-//go:embed deadletter-resolved-1.0.json
-var ResolutionFile []byte
 
 // IsDeadLetter reports whether messages of a CloudEvents type go to the dead letters:
 // those themselves and their resolutions.
@@ -52,12 +45,17 @@ type Resolution struct {
 // Message encodes r as f says. Its id is deterministic over account, stream,
 // record id, dead letter and event.
 func (r *Resolution) Message(f Format) (Message, error) {
-	body, err := json.Marshal(r, json.Deterministic(true))
+	release, written := f.Release(), *r
+	written.SchemaVersion = release.Version
+	body, err := json.Marshal(&written, json.Deterministic(true))
+	if err == nil {
+		body, err = release.resolutionCut.apply(body)
+	}
 	if err != nil {
 		return Message{}, fmt.Errorf("encoding resolution of record %q of %s: %w", r.RecordID, r.Source, err)
 	}
 	return f.encode(Message{
 		ID:   digest("resolved", r.Source.Account, r.Source.Stream, r.RecordID, r.DeadLetterID, r.EventID),
-		Type: ResolutionType, Source: r.Source, RecordID: r.RecordID, Time: r.ResolvedAt, DataSchema: ResolutionSchema, Body: body,
+		Type: ResolutionType, Source: r.Source, RecordID: r.RecordID, Time: r.ResolvedAt, DataSchema: release.Resolution.ID, Body: body,
 	}), nil
 }

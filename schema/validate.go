@@ -148,12 +148,22 @@ func want(k jsonschema.ErrorKind) string {
 
 var (
 	eventValidator      = sync.OnceValues(func() (*Validator, error) { return NewValidator(Released().Newest().Event) })
+	resolutionValidator = sync.OnceValues(func() (*Validator, error) { return NewValidator(Released().Newest().Resolution) })
 	deadLetterValidator = sync.OnceValues(func() (*Validator, error) { return NewValidator(Released().Newest().DeadLetter) })
 )
 
 // Validate checks the JSON body of an event against the newest version.
 func Validate(body []byte) error {
 	v, err := eventValidator()
+	if err != nil {
+		return err
+	}
+	return v.Validate(body)
+}
+
+// ValidateResolution checks the JSON body of a resolution against the newest version.
+func ValidateResolution(body []byte) error {
+	v, err := resolutionValidator()
 	if err != nil {
 		return err
 	}

@@ -12,14 +12,14 @@ import (
 	"connector/schema/compat"
 )
 
-// Release is one released version of the schemas. Events and dead letters share
-// the version; where a minor changes one of them only, the file of the other is
-// a copy under the new version.
+// Release is one released version of the schemas. Events, dead letters and
+// resolutions share the version; where a minor changes one of them only, the files
+// of the others are copies under the new version.
 type Release struct {
-	Version           string // <major>.<minor>
-	Event, DeadLetter File
+	Version                       string // <major>.<minor>
+	Event, DeadLetter, Resolution File
 
-	eventCut, deadLetterCut *cut // what the newest version of the major has more; nil: nothing
+	eventCut, deadLetterCut, resolutionCut *cut // what the newest version of the major has more; nil: nothing
 }
 
 // File is one JSON Schema (2020-12) as consumers get it.
@@ -35,6 +35,8 @@ var (
 	event10 []byte
 	//go:embed deadletter-1.0.json
 	deadLetter10 []byte
+	//go:embed deadletter-resolved-1.0.json
+	resolution10 []byte
 )
 
 // released is the one list of the released versions, oldest first. What is
@@ -42,8 +44,9 @@ var (
 var released = Releases{
 	{
 		Version:    "1.0",
-		Event:      File{"event-1.0.json", EventSchemaID + "1.0", "1bcbc5755045b89a48f5e98fefd05f9a82114145b6522a2a677dc3f747a526d8", event10},
-		DeadLetter: File{"deadletter-1.0.json", DeadLetterSchemaID + "1.0", "2d3ab62638d8c2c6e98471959443e44784772564d481f0594f5debcd9d013048", deadLetter10},
+		Event:      File{"event-1.0.json", EventSchemaID + "1.0", "d3827373ab3029d00b51cd4a8ab092c81c70bc31f16e5284f1f758f1addbbb68", event10},
+		DeadLetter: File{"deadletter-1.0.json", DeadLetterSchemaID + "1.0", "1e62e7f666d1e4ba3cdc3bc7cac4c224ce051f73ddbeeee39897de0d53ae347e", deadLetter10},
+		Resolution: File{"deadletter-resolved-1.0.json", ResolutionSchemaID + "1.0", "dc3cbe91a9ecb5008c460dfa1342ea20390477398c56833660abc109e28ef82e", resolution10},
 	},
 }
 
@@ -51,6 +54,7 @@ var released = Releases{
 const (
 	EventSchemaID      = "urn:connector:schema:delivery-event:"
 	DeadLetterSchemaID = "urn:connector:schema:delivery-deadletter:"
+	ResolutionSchemaID = "urn:connector:schema:delivery-deadletter-resolved:"
 )
 
 // Released returns the list of the released versions.
@@ -100,6 +104,9 @@ func (l Releases) Find(version string) (*Release, error) {
 		if r.deadLetterCut, err = newCut(newest.DeadLetter, r.Version); err != nil {
 			return nil, err
 		}
+		if r.resolutionCut, err = newCut(newest.Resolution, r.Version); err != nil {
+			return nil, err
+		}
 		return &r, nil
 	}
 	return nil, fmt.Errorf("there is no schema version %s; there is %s", strconv.Quote(version), strings.Join(l.Versions(), ", "))
@@ -129,6 +136,7 @@ func (l Releases) Check() []string {
 	for i := range l {
 		faults = append(faults, l[i].Event.check(EventSchemaID+l[i].Version)...)
 		faults = append(faults, l[i].DeadLetter.check(DeadLetterSchemaID+l[i].Version)...)
+		faults = append(faults, l[i].Resolution.check(ResolutionSchemaID+l[i].Version)...)
 		if i == 0 || l[i].major() != l[i-1].major() {
 			continue
 		}
@@ -137,6 +145,7 @@ func (l Releases) Check() []string {
 		}
 		faults = append(faults, follows(l[i-1].Event, l[i].Event, l[i-1].Version, l[i].Version)...)
 		faults = append(faults, follows(l[i-1].DeadLetter, l[i].DeadLetter, l[i-1].Version, l[i].Version)...)
+		faults = append(faults, follows(l[i-1].Resolution, l[i].Resolution, l[i-1].Version, l[i].Version)...)
 	}
 	return faults
 }

@@ -17,6 +17,7 @@ import (
 
 var (
 	event      = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(newest().Event) })
+	resolution = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(newest().Resolution) })
 	deadLetter = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(newest().DeadLetter) })
 )
 
@@ -29,6 +30,17 @@ func Event(body []byte) error { return check(event, body) }
 
 // DeadLetter checks the body of a dead letter as [Event] does that of an event.
 func DeadLetter(body []byte) error { return check(deadLetter, body) }
+
+// Resolution checks the body of a resolution as [Event] does that of an event.
+func Resolution(body []byte) error { return check(resolution, body) }
+
+// Dead checks the body of a message of a CloudEvents type that goes to the dead letters.
+func Dead(messageType string, body []byte) error {
+	if messageType == schema.ResolutionType {
+		return Resolution(body)
+	}
+	return DeadLetter(body)
+}
 
 // Check checks a body against the closed form of a schema.
 func Check(f schema.File, body []byte) error {
