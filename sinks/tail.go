@@ -25,5 +25,6 @@ func (r *Received) Attribute(name string) string {
 type TailOptions struct {
 	FromStart bool // begin with the oldest message instead of only new ones
 	Follow    bool // wait for new messages; otherwise return at the end that was there at the start
-	Dead      bool // read dead letters as well
+	Dead      bool // read dead letters as well, and their resolutions
+	NoEvents  bool // read nothing else
 }

@@ -31,7 +31,9 @@ func count(ctx context.Context, cfg *config.Config, at place, p *providers) (tal
 	found := map[apisim.Version]int{}
 	err := sinkKinds[cfg.Connector.Sink].tail(ctx, cfg.Sink, at, sinks.TailOptions{FromStart: true, Dead: true}, func(r sinks.Received) error {
 		if r.Dead {
-			t.dead++
+			if r.Attribute("type") == schema.DeadLetterType {
+				t.dead++
+			}
 			return nil
 		}
 		v, err := versionOf(r.Body)

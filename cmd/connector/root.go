@@ -74,7 +74,7 @@ lists them, "connector check" tries them out.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(runCommand(env), backfillCommand(env), replayCommand(env), checkpointCommand(env), demoCommand(env), checkCommand(env), tailCommand(env), schemaCommand(env), configCommand(env), versionCommand(env))
+	root.AddCommand(runCommand(env), backfillCommand(env), replayCommand(env), deadLetterCommand(env), checkpointCommand(env), demoCommand(env), checkCommand(env), tailCommand(env), schemaCommand(env), configCommand(env), versionCommand(env))
 	refuseArgs(root)
 	return root
 }

@@ -70,15 +70,24 @@ type embeddedReader struct {
 
 func (r embeddedReader) Close() error { return errors.Join(r.Reader.Close(), r.server.Close()) }
 
+// tailNATS asks the embedded server of a connector that runs, or, when there is
+// nothing to wait for, starts one for as long as it takes.
 func tailNATS(ctx context.Context, c nats.Config, at place, opts sinks.TailOptions, yield func(sinks.Received) error) error {
-	url := c.URL.String()
-	if c.URL.Embedded() {
-		var err error
-		if url, err = nats.FindEmbedded(at.dataDir); err != nil {
-			return err
-		}
+	if !c.URL.Embedded() {
+		return nats.Tail(ctx, c, c.URL.String(), opts, yield)
 	}
-	return nats.Tail(ctx, c, url, opts, yield)
+	url, err := nats.FindEmbedded(at.dataDir)
+	if err == nil {
+		return nats.Tail(ctx, c, url, opts, yield)
+	}
+	if _, missing := os.Stat(nats.EmbeddedDir(at.dataDir)); opts.Follow || missing != nil {
+		return err
+	}
+	server, err := nats.StartEmbedded(at.dataDir, at.log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(nats.Tail(ctx, c, server.URL(), opts, yield), server.Close())
 }
 
 func openKafka(ctx context.Context, c kafka.Config, _ place, opts sinks.Options) (sinks.Sink, error) {

@@ -39,8 +39,20 @@ func parsePast(value string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// spanFlags are --from, --to, --source, --stream and --output.
-type spanFlags struct{ from, to, source, stream, output string }
+// spanFlags are --from, --to, --source or --account, --stream and --output.
+type spanFlags struct {
+	from, to, source, stream, output string
+
+	account bool // whether source is called --account
+}
+
+// sourceFlag is the flag that names an account.
+func (f *spanFlags) sourceFlag() string {
+	if f.account {
+		return "--account"
+	}
+	return "--source"
+}
 
 // addRange adds --from and --to.
 func (f *spanFlags) addRange(c *cobra.Command) {
@@ -96,7 +108,7 @@ func (f *spanFlags) unknown(known []schema.Source) (faults []string) {
 		streams = append(streams, s.Stream)
 	}
 	if f.source != "" && !slices.Contains(accounts, f.source) {
-		faults = append(faults, fmt.Sprintf("--source: there is no account %q; use one of %s", f.source, list(accounts)))
+		faults = append(faults, fmt.Sprintf("%s: there is no account %q; use one of %s", f.sourceFlag(), f.source, list(accounts)))
 	} else if f.source != "" {
 		known = slices.DeleteFunc(slices.Clone(known), func(s schema.Source) bool { return s.Account != f.source })
 		streams = nil

@@ -78,8 +78,21 @@ func (v *view) deadLetter(d *schema.DeadLetter) error {
 	return err
 }
 
+func (v *view) resolution(r *schema.Resolution) error {
+	_, err := fmt.Fprintf(v.w, "%s  %-28s  %s  %s\n", v.paint(grey, r.ResolvedAt.Local().Format(time.DateTime)), r.Source.Account+"/"+r.Source.Stream,
+		v.paint(green, fmt.Sprintf("%-22s", "dead letter resolved")), r.RecordID+"  "+string(r.Outcome))
+	return err
+}
+
 // received prints a message of a sink.
 func (v *view) received(r sinks.Received) error {
+	if r.Attribute("type") == schema.ResolutionType {
+		var s schema.Resolution
+		if err := json.Unmarshal(r.Body, &s); err != nil {
+			return fmt.Errorf("resolution at %s is not of this schema: %w", r.Position, err)
+		}
+		return v.resolution(&s)
+	}
 	if r.Dead {
 		var d schema.DeadLetter
 		if err := json.Unmarshal(r.Body, &d); err != nil {

@@ -1,8 +1,6 @@
 package file
 
 import (
-	"strings"
-
 	"connector/schema"
 	"connector/sinks"
 )
@@ -20,6 +18,6 @@ func decodeLine(line []byte) (sinks.Received, error) {
 		return sinks.Received{}, err
 	}
 	r := sinks.Received{Attributes: attributes, Body: data}
-	r.Dead = strings.HasPrefix(r.Attribute("type"), schema.DeadLetterType)
+	r.Dead = schema.IsDeadLetter(r.Attribute("type"))
 	return r, nil
 }

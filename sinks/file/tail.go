@@ -161,7 +161,7 @@ func (t *tail) show(line []byte) error {
 	if err != nil {
 		return fmt.Errorf("%s:%d: not a line of the connector: %w", t.name, t.line, err)
 	}
-	if received.Dead && !t.opts.Dead {
+	if received.Dead && !t.opts.Dead || !received.Dead && t.opts.NoEvents {
 		return nil
 	}
 	received.Position = fmt.Sprintf("%s:%d", t.name, t.line)

@@ -14,8 +14,8 @@ import (
 	"connector/sinks"
 )
 
-// Tail calls yield, one call at a time, for the messages of cfg.Topic and,
-// with opts.Dead, of cfg.DeadletterTopic, as a consumer with
+// Tail calls yield, one call at a time, for the messages of cfg.Topic, unless
+// opts says otherwise, and, with opts.Dead, of cfg.DeadletterTopic, as a consumer with
 // isolation.level=read_committed sees them: without those of aborted or open
 // transactions. Messages of one partition come in order. It keeps one
 // connection for each partition.
@@ -25,7 +25,10 @@ import (
 // the error of ctx. Failing requests are repeated and reported to
 // [slog.Default].
 func Tail(ctx context.Context, cfg Config, opts sinks.TailOptions, yield func(sinks.Received) error) error {
-	topics := []string{cfg.Topic}
+	var topics []string
+	if !opts.NoEvents {
+		topics = append(topics, cfg.Topic)
+	}
 	if opts.Dead {
 		topics = append(topics, cfg.DeadletterTopic)
 	}

@@ -66,7 +66,10 @@ func (t *tail) open(ctx context.Context, conn *connection) error {
 		return fmt.Errorf("reading NATS stream %s: %w", t.cfg.Stream, err)
 	}
 	t.last = stream.CachedInfo().State.LastSeq
-	consumer := jetstream.OrderedConsumerConfig{FilterSubjects: []string{subjectOf(t.cfg.SubjectPrefix, eventToken)}}
+	consumer := jetstream.OrderedConsumerConfig{}
+	if !t.opts.NoEvents {
+		consumer.FilterSubjects = append(consumer.FilterSubjects, subjectOf(t.cfg.SubjectPrefix, eventToken))
+	}
 	if t.opts.Dead {
 		consumer.FilterSubjects = append(consumer.FilterSubjects, subjectOf(t.cfg.SubjectPrefix, deadToken))
 	}

@@ -439,7 +439,7 @@ func (m *memory) tail(ctx context.Context, opts sinks.TailOptions, yield func(si
 		stored, changed := m.stored, m.changed
 		m.mu.Unlock()
 		for ; next < len(stored); next++ {
-			if stored[next].Dead && !opts.Dead {
+			if stored[next].Dead && !opts.Dead || !stored[next].Dead && opts.NoEvents {
 				continue
 			}
 			err := yield(stored[next])

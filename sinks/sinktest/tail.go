@@ -34,6 +34,17 @@ func checkTail(ctx context.Context, r *run) error {
 			return fmt.Errorf("%s: got a dead letter that was not asked for", m.Position)
 		}
 	}
+	if got, err = r.read(ctx, sinks.TailOptions{FromStart: true, Dead: true, NoEvents: true}); err != nil {
+		return err
+	}
+	if err := contains(got, dead); err != nil {
+		return fmt.Errorf("dead letters only: %w", err)
+	}
+	for _, m := range got {
+		if !m.Dead {
+			return fmt.Errorf("%s: got an event where only dead letters were asked for", m.Position)
+		}
+	}
 	if got, err = r.read(ctx, sinks.TailOptions{Dead: true}); err != nil || len(got) != 0 {
 		return fmt.Errorf("new messages only, not following: got %d messages and error %w, want none", len(got), errOr(err))
 	}
