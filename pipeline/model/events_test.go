@@ -42,6 +42,7 @@ const (
 	commitFailed
 	publishPartial
 	publishedAgain
+	resolvedDead
 	markRecovered
 	commitRejected
 	staleDropped
@@ -103,6 +104,7 @@ var kindNames = [countOfKinds]string{
 	answerStale: "stale answer", answerOlder: "stale answer with an older version", answerLacks: "stale answer without a row",
 	clockSkewed: "clocks differ", clockForward: "provider's clock steps forward", clockBack: "provider's clock steps back", clockWrong: "provider's time wrong once",
 	commitFailed: "commit failed, not durable", publishPartial: "messages stored, then an error", publishedAgain: "event repeated by a sink that cannot dedupe",
+	resolvedDead:   "dead letters of a record resolved by its event",
 	markRecovered:  "mark of a message whose state was not saved",
 	commitRejected: "commit with a rejected message", staleDropped: "older version read again", forgotten: "ledger entry forgotten",
 	deadDecode: "poison: undecodable", deadNoTime: "poison: without time", deadNoID: "poison: without id", deadNormalize: "poison: not normalizable",

@@ -33,6 +33,7 @@ const (
 	readGo   = "pipeline/read.go"
 	clockGo  = "pipeline/clock.go"
 	admitGo  = "pipeline/admit.go"
+	replayGo = "pipeline/replay.go"
 	commitGo = "pipeline/commit.go"
 	chunksGo = "sources/scan/chunks.go"
 	keysetGo = "sources/scan/keyset.go"
@@ -78,7 +79,9 @@ var guards = []guard{
 	{name: "Absent: a record that is there is not missing", edits: []edit{{leftGo, "|| r.Seen.has(id)", ""}}, redundant: "the batch itself knows the rows of one chunk; see pipeline/left_test.go"},
 	{name: "check: a time that jumps ahead is refused once", edits: []edit{{clockGo, "was.IsZero() ||", "true || was.IsZero() ||"}}},
 	{name: "failed: the account waits when throttled", edits: []edit{{streamGo, "wait = max(wait, after)", "_ = after"}}},
-	{name: "bury: poison becomes a dead letter", edits: []edit{{admitGo, "\t\t\tb.bury(rec, err)\n", ""}}},
+	{name: "bury: poison becomes a dead letter", edits: []edit{{replayGo, "\t\tb.bury(rec, err)\n", ""}}},
+	{name: "add: an event resolves the dead letters before it", edits: []edit{{replayGo, "case err == nil && v.Resolves:", "case err == nil && v.Resolves && false:"}}},
+	{name: "Admit: what is dead is remembered", edits: []edit{{batchGo, "Resolves: was.unresolved()}", "Resolves: false}"}}},
 	{name: "replace: a rejected event becomes a dead letter", edits: []edit{{admitGo, "\t\t\t\tb.bury(records[i], err)\n", ""}}},
 	{name: "replace: a later version keeps its revision", edits: []edit{{admitGo, "if followed(records, i, refused) {", "if false && followed(records, i, refused) {"}}},
 	{name: "commit: applied only when durable", edits: []edit{{commitGo, "pause := again.next()", "return nil\n\t\tpause := again.next()"}}},

@@ -104,7 +104,7 @@ func (a *atomic) Open(context.Context, string) (sinks.Session, error) {
 	a.owner = a.p
 	return a, nil
 }
-func (a *atomic) Guarantee() sinks.Guarantee { return "exactly once" }
+func (a *atomic) Guarantee() sinks.Guarantee { return sinks.ExactlyOnce }
 func (a *atomic) Close() error               { return nil }
 func (a *atomic) Limits() sinks.Limits       { return sinks.Limits{MaxMessageBytes: sinkLimit} }
 
@@ -256,6 +256,9 @@ func (s *store) Load(_ context.Context, yield func(checkpoint.Entry) error) erro
 		return err
 	}
 	for i, m := range slices.Concat(s.c.Dead, s.c.Events) {
+		if m.Mark == nil { // a resolution changes nothing
+			continue
+		}
 		e, err := checkpoint.MarkEntry(i, m.Mark)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package model
 
 import (
 	"bytes"
+	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
@@ -69,6 +70,10 @@ func (p *place) again(message, version bool) bool {
 
 // store takes one message that became durable.
 func (t *truth) store(m schema.Message, dead bool) {
+	if m.Type == schema.ResolutionType {
+		t.resolve(m)
+		return
+	}
 	known := t.events
 	if dead {
 		known = t.dead
@@ -104,8 +109,49 @@ func (t *truth) store(m schema.Message, dead bool) {
 	t.h.tracef("stored %s version %d, dead %v", p.row.id, p.v, dead)
 }
 
+// resolve takes a resolution: of a record that had a dead letter, by an event
+// that is stored.
+func (t *truth) resolve(m schema.Message) {
+	var r schema.Resolution
+	if err := json.Unmarshal(m.Body, &r); err != nil {
+		t.h.violated(8, "resolution of %s: %v", m.RecordID, err)
+		return
+	}
+	t.h.counts[resolvedDead]++
+	row := t.h.world.byID[m.RecordID]
+	if row == nil || !slices.ContainsFunc(row.versions, func(v version) bool { return v.poison != healthy && v.durable }) {
+		t.h.violated(8, "%s is called resolved and was no dead letter", m.RecordID)
+		return
+	}
+	if p := t.events[r.EventID]; (p == nil || p.row != row || !p.durable) && !row.told {
+		t.h.violated(8, "%s is called resolved by event %s, which is not stored", m.RecordID, r.EventID)
+	}
+}
+
+// settles checks that the events of an atomic commit resolve the dead letters before them.
+func (t *truth) settles(c sinks.Commit) {
+	for _, m := range c.Events {
+		p := t.events[m.ID]
+		if p == nil || t.h.plan.paired {
+			continue
+		}
+		died := false
+		for _, v := range p.row.versions[:p.v] {
+			if v.poison == healthy && v.taken {
+				died = false
+			}
+			died = died || v.poison != healthy && v.taken && v.record.ID == m.RecordID
+		}
+		resolves := slices.ContainsFunc(c.Dead, func(d schema.Message) bool { return d.Type == schema.ResolutionType && d.RecordID == m.RecordID })
+		if died && !resolves && !p.row.told {
+			t.h.violated(8, "%s is published and its dead letters are not resolved", p.row.id)
+		}
+	}
+}
+
 // take notes that the state of a commit is durable, after its messages.
 func (t *truth) take(c sinks.Commit) {
+	t.settles(c)
 	t.order(c)
 	prefix := checkpoint.Prefix(account, t.h.stream)
 	for _, e := range c.State {
