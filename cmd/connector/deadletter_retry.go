@@ -100,7 +100,7 @@ func retryDeadLetters(ctx context.Context, env environment, flags retryFlags) er
 
 // choose reads which unresolved dead letters are meant.
 func (f retryFlags) choose(ctx context.Context, cfg *config.Config, env environment) ([]*deadLetter, error) {
-	all := newFold(f.deadLetterFlags, false)
+	all := newFold(f.deadLetterFlags, len(f.ids) > 0)
 	if err := readDeadLetters(ctx, cfg, env, all.add); err != nil {
 		return nil, err
 	}
@@ -117,9 +117,11 @@ func (f retryFlags) choose(ctx context.Context, cfg *config.Config, env environm
 		begins := slices.DeleteFunc(slices.Clone(list), func(l *deadLetter) bool { return id == "" || !strings.HasPrefix(l.ID, id) })
 		switch {
 		case len(begins) == 0:
-			faults = append(faults, fmt.Sprintf("%q is no unresolved dead letter: connector deadletter list --all shows what became of it", id))
+			faults = append(faults, fmt.Sprintf("%q is no dead letter that the flags choose: connector deadletter list --all shows those there are", id))
 		case len(begins) > 1:
 			faults = append(faults, chosenByPrefix(id, begins).Error())
+		case begins[0].State == resolvedAs:
+			env.log.Info("resolved already", "deadLetter", begins[0].ID, "outcome", begins[0].Outcome, "at", begins[0].ResolvedAt)
 		case !slices.Contains(chosen, begins[0]):
 			chosen = append(chosen, begins[0])
 		}

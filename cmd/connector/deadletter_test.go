@@ -99,6 +99,9 @@ func TestDeadLettersAreRetried(t *testing.T) {
 			if s := retried(t, vars, one.ID[:10]); s.Published != 1 || s.Failing != 0 {
 				t.Errorf("one: got %+v, want it published", s)
 			}
+			if s := retried(t, vars, one.ID); s.Published != 0 || !s.Complete {
+				t.Errorf("one again: got %+v, want nothing to do", s)
+			}
 			if s := retried(t, vars, "--class", "too_large"); s.Published != large-1 {
 				t.Errorf("the rest: got %+v, want %d published", s, large-1)
 			}
@@ -202,7 +205,7 @@ func TestDeadLetterMistakes(t *testing.T) {
 		{vars, "list more", exitUsage, []string{`unknown argument "more"`}},
 		{vars, "list --output yaml", exitUsage, []string{"use text or json"}},
 		{vars, "retry", exitUsage, []string{"hq/flow: ", " of class too_large", "not confirmed, nothing was changed", "--yes"}},
-		{vars, "retry zz yy --yes", exitUsage, []string{"2 faults", `"zz" is no unresolved dead letter`}},
+		{vars, "retry zz yy --yes", exitUsage, []string{"2 faults", `"zz" is no dead letter`}},
 		{vars, "retry --account nobody --yes", exitUsage, []string{`--account: there is no account "nobody"`}},
 		{vars, "retry --class none --yes", exitOK, []string{"nothing to retry"}},
 		{with(vars, "CONNECTOR_SINK=stdout", "FILE_PATH="), "list", exitUsage, []string{"sink stdout cannot be read"}},

@@ -30,6 +30,7 @@ type body struct {
 	Record         schema.Record `json:"record"`
 	ProviderStatus string        `json:"providerStatus"`
 	RawSHA256      string        `json:"rawSha256"` // of a dead letter
+	Class          string        `json:"class"`     // of a dead letter
 }
 
 func (m message) dead() bool { return m.Type == schema.DeadLetterType }
@@ -51,14 +52,14 @@ func parse(t *testing.T, lines []byte) []message {
 		if err := json.Unmarshal(line, &m); err != nil {
 			t.Fatalf("line %q: %v", line, err)
 		}
-		checkSchema(t, m.dead(), line)
+		checkSchema(t, m.Type, line)
 		list = append(list, m)
 	}
 	return list
 }
 
 // checkSchema checks a message against the closed form of its schema.
-func checkSchema(t *testing.T, dead bool, line []byte) {
+func checkSchema(t *testing.T, messageType string, line []byte) {
 	t.Helper()
 	var m struct {
 		Data jsontext.Value `json:"data"`
@@ -67,8 +68,8 @@ func checkSchema(t *testing.T, dead bool, line []byte) {
 		t.Fatal(err)
 	}
 	check := schematest.Event
-	if dead {
-		check = schematest.DeadLetter
+	if schema.IsDeadLetter(messageType) {
+		check = func(body []byte) error { return schematest.Dead(messageType, body) }
 	}
 	if err := check(m.Data); err != nil {
 		t.Errorf("%v: %s", err, line)
