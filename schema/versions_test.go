@@ -32,6 +32,8 @@ func changed(version, old, new string) schema.Releases {
 	next.Event = file("event-"+version+".json", schema.EventSchemaID+version, replace.Replace(string(list[0].Event.JSON)))
 	next.DeadLetter = file("deadletter-"+version+".json", schema.DeadLetterSchemaID+version,
 		strings.Replace(string(list[0].DeadLetter.JSON), list[0].DeadLetter.ID, schema.DeadLetterSchemaID+version, 1))
+	next.Resolution = file("deadletter-resolved-"+version+".json", schema.ResolutionSchemaID+version,
+		strings.Replace(string(list[0].Resolution.JSON), list[0].Resolution.ID, schema.ResolutionSchemaID+version, 1))
 	return append(list, next)
 }
 

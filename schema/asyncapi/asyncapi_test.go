@@ -64,7 +64,7 @@ func TestExamples(t *testing.T) {
 			if err := json.Unmarshal(text, &d); err != nil {
 				t.Fatal(err)
 			}
-			if got := slices.Sorted(maps.Keys(d.Components.Messages)); !slices.Equal(got, []string{"deadLetter", "event"}) {
+			if got := slices.Sorted(maps.Keys(d.Components.Messages)); !slices.Equal(got, []string{"deadLetter", "event", "resolution"}) {
 				t.Errorf("got messages %v", got)
 			}
 			for name, m := range d.Components.Messages {

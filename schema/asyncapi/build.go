@@ -44,7 +44,7 @@ func Describe(o Options) (*Document, error) {
 		Servers:  o.Transport.Servers, Channels: map[string]channel{}, Operations: map[string]operation{},
 		Components: components{Messages: map[string]message{}, Schemas: map[string]jsontext.Value{}},
 	}
-	for _, k := range []kind{events(&o), deadLetters(&o)} {
+	for _, k := range []kind{events(&o), deadLetters(&o), resolutions(&o)} {
 		if err := d.add(&o, k); err != nil {
 			return nil, err
 		}
@@ -81,7 +81,17 @@ func deadLetters(o *Options) kind {
 	}
 }
 
-// add adds a kind of message with its channel, its operation and its schemas.
+func resolutions(o *Options) kind {
+	return kind{
+		name: "resolution", title: "Resolution", summary: "A record that had dead letters was published after all.",
+		channel: "deadLetters", operation: "publishResolution", at: o.Dead,
+		typed:      text{Type: "string", Const: schema.ResolutionType},
+		dataSchema: o.Format.Release().Resolution.ID, file: o.Format.Release().Resolution.JSON, examples: resolutionExamples,
+	}
+}
+
+// add adds a kind of message with its operation, its schemas and, unless it
+// shares that of a kind before, its channel.
 func (d *Document) add(o *Options, k kind) error {
 	list, err := embed(d.Components.Schemas, k.name, k.file)
 	if err != nil {
@@ -92,10 +102,13 @@ func (d *Document) add(o *Options, k kind) error {
 		return err
 	}
 	d.Components.Messages[k.name] = m
-	d.Channels[k.channel] = channel{
-		Address: k.at.Address, Title: k.title, Description: k.summary, Parameters: o.Transport.Parameters, Bindings: k.at.Bindings,
-		Messages: map[string]reference{k.name: {"#/components/messages/" + k.name}},
+	if _, shared := d.Channels[k.channel]; !shared {
+		d.Channels[k.channel] = channel{
+			Address: k.at.Address, Title: k.title, Description: k.summary, Parameters: o.Transport.Parameters, Bindings: k.at.Bindings,
+			Messages: map[string]reference{},
+		}
 	}
+	d.Channels[k.channel].Messages[k.name] = reference{"#/components/messages/" + k.name}
 	d.Operations[k.operation] = operation{
 		Action: "send", Channel: reference{"#/channels/" + k.channel}, Summary: k.summary,
 		Messages: []reference{{"#/channels/" + k.channel + "/messages/" + k.name}},

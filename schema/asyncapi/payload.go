@@ -91,6 +91,10 @@ func deadLetterExamples(list []jsontext.Value, f schema.Format) ([]schema.Messag
 	return encode(list, func(d *schema.DeadLetter) (schema.Message, error) { return d.Message(f) })
 }
 
+func resolutionExamples(list []jsontext.Value, f schema.Format) ([]schema.Message, error) {
+	return encode(list, func(r *schema.Resolution) (schema.Message, error) { return r.Message(f) })
+}
+
 func encode[T any](list []jsontext.Value, message func(*T) (schema.Message, error)) ([]schema.Message, error) {
 	var all []schema.Message
 	for i, value := range list {
