@@ -217,7 +217,7 @@ func viewedSink(ctx context.Context, cfg *config.Config, env environment) (sinks
 type viewed struct{ checkpoint.Reader }
 
 func (v viewed) Open(context.Context, string) (sinks.Session, error) {
-	return viewedSession{v.Reader}, nil
+	return viewedSession(v), nil
 }
 func (viewed) Guarantee() sinks.Guarantee { return sinks.ExactlyOnce }
 

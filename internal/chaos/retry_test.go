@@ -31,7 +31,7 @@ func retryKilled(t *testing.T, p *place) {
 	small := append(slices.Clone(p.vars), largeRows(t)...)
 	finish(t, path, patience, small, "run", "--once")
 	before := p.read(t)
-	vars := append(small, "HQ_MAX_ROW_BYTES=64KiB", "OTP_MAX_ROW_BYTES=64KiB")
+	vars := append(slices.Clone(small), "HQ_MAX_ROW_BYTES=64KiB", "OTP_MAX_ROW_BYTES=64KiB")
 	kills := map[failpoint.Point]bool{}
 	points := p.points
 	if *killsFlag > 10 {
