@@ -27,6 +27,9 @@ func deadLetterCommand(env environment) *cobra.Command {
 		Short: "List, show and retry rows that could become no event",
 		Long: `List, show and retry dead letters: rows that could become no event. What a class means and what to
 do about it is in docs/dead-letters.md.`,
+		Example: `  connector deadletter list
+  connector deadletter show 3f2c9a
+  connector deadletter retry --dry-run`,
 	}
 	c.AddCommand(deadLetterListCommand(env), deadLetterShowCommand(env), deadLetterRetryCommand(env))
 	return c
