@@ -59,8 +59,8 @@ type letterHistory struct {
 
 // The kinds of poison.
 const (
-	faulty   = iota // known rank and print
-	garbled         // neither
+	unfit    = iota // no event can be made of it
+	garbled         // neither rank nor print are known
 	unwanted        // the sink refuses the event
 	kinds
 )
@@ -68,6 +68,7 @@ const (
 func newLetterHistory(seed uint64) *letterHistory {
 	h := &letterHistory{rng: rand.New(rand.NewPCG(seed, 1)), mended: map[string]time.Time{}, kind: map[string]int{}}
 	h.p = &provider{streams: []string{"s"}, rows: map[string][]row{}, spoil: h.spoil}
+	h.p.unfit = func(r sources.Record) bool { return h.poison(r.ID, r.Print, unfit) }
 	for i := range 10 {
 		r := row{id: fmt.Sprint("r", i), created: at(-h.upTo(30 * time.Minute))}
 		for last := at(0); len(r.changes) < 4 && h.rng.IntN(2) == 0; {
@@ -103,11 +104,7 @@ func (h *letterHistory) poison(id, version string, kind int) bool {
 
 func (h *letterHistory) spoil(list []sources.Record, _ sources.Span) []sources.Record {
 	for i := range list {
-		r := &list[i]
-		switch {
-		case h.poison(r.ID, r.Print, faulty):
-			r.Fault = fault.Reject("decode", errors.New("bad"))
-		case h.poison(r.ID, r.Print, garbled):
+		if r := &list[i]; h.poison(r.ID, r.Print, garbled) {
 			r.Fault, r.Print, r.Rank, r.Terminal = fault.Reject("decode", errors.New("garbled")), "g"+r.Print, sources.UnknownRank, false
 		}
 	}

@@ -50,6 +50,7 @@ type provider struct {
 	takes   time.Duration                    // of a scan
 	refuse  func(sources.Span) error         // windows
 	leaves  bool
+	unfit   func(sources.Record) bool                                    // of which rows no event can be made; may be nil
 	wider   time.Duration                                                // by which answers reach beyond the window, on each side
 	spoil   func(list []sources.Record, w sources.Span) []sources.Record // changes answers; may be nil
 }
@@ -165,6 +166,9 @@ func (r row) isAway(now time.Time) bool {
 }
 
 func (p *provider) Normalize(s sources.Stream, r sources.Record) (schema.Event, error) {
+	if p.unfit != nil && p.unfit(r) {
+		return schema.Event{}, fault.Reject("normalize", errors.New("unfit"))
+	}
 	return schema.Event{
 		SchemaVersion: schema.Version, Source: schema.Source{System: "toy", Account: "a", Stream: s.Name},
 		Record: schema.Record{ID: r.ID, Version: r.Print, Terminal: r.Terminal}, Channel: schema.ChannelSMS, Status: schema.Pending,
