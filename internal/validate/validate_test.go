@@ -125,17 +125,12 @@ func publish(t *testing.T, connector, path string) (want published) {
 		simrun.Run(t, vars, connector, "run", "--once")
 	}
 	hour := func(n int) string { return day.Add(time.Duration(n) * time.Hour).Format(time.RFC3339) }
-<<<<<<< ours
 	raw := append(slices.Clone(vars), "CONNECTOR_PRIVACY=off", "CONNECTOR_INCLUDE_RAW=true")
 	simrun.Run(t, raw, connector, "replay", "--from", hour(8), "--to", hour(10))
 	strict := append(slices.Clone(vars), "CONNECTOR_PRIVACY=strict", "CONNECTOR_INCLUDE_RAW=true")
 	simrun.Run(t, strict, connector, "replay", "--from", hour(9), "--to", hour(11), "--new-ids")
-=======
-	simrun.Run(t, vars, connector, "replay", "--from", hour(8), "--to", hour(10))
-	simrun.Run(t, vars, connector, "replay", "--from", hour(9), "--to", hour(11), "--new-ids")
 	larger := append(slices.Clone(vars), "SHOP_MAX_ROW_BYTES=1MiB", "OTP_MAX_ROW_BYTES=1MiB", "ALERTS_MAX_ROW_BYTES=1MiB")
 	simrun.Run(t, larger, connector, "deadletter", "retry", "--yes", "--class", "too_large")
->>>>>>> theirs
 	want.first = len(hq.Served()) + len(shop.Served()) + len(otp.Served()) + len(alerts.Served())
 	want.dead = len(shop.Poisoned()) + len(otp.Poisoned()) + len(alerts.Poisoned())
 	return want
