@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	letterHistories = flag.Int("letters.histories", 60, "random histories of dead letters")
+	letterHistories = flag.Int("letters.histories", 30, "random histories of dead letters")
 	letterSeed      = flag.Uint64("letters.seed", 1, "of the first of them")
 )
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -29,20 +30,34 @@ no provider is asked. What a version promises is in docs/schema.md.`,
 const (
 	eventSchema      = "event"
 	deadLetterSchema = "deadletter"
+	resolutionSchema = "resolution"
 )
+
+var schemaNames = []string{eventSchema, deadLetterSchema, resolutionSchema}
+
+// schemaFile returns the file of a release that a name means, by default the event's.
+func schemaFile(release *schema.Release, name string) schema.File {
+	switch name {
+	case deadLetterSchema:
+		return release.DeadLetter
+	case resolutionSchema:
+		return release.Resolution
+	}
+	return release.Event
+}
 
 func schemaShowCommand(env environment) *cobra.Command {
 	var version string
 	c := &cobra.Command{
-		Use:   "show [event|deadletter]",
+		Use:   "show [event|deadletter|resolution]",
 		Short: "Print a JSON Schema as it was released",
-		Long: `Print the JSON Schema (2020-12) of events, or of dead letters, byte for byte as it was
-released.`,
+		Long: `Print the JSON Schema (2020-12) of events, of dead letters or of the resolutions of dead letters, byte for
+byte as it was released.`,
 		Example: `  connector schema show
   connector schema show deadletter --version 1.0 > deadletter.json`,
 		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 || len(args) == 1 && args[0] != eventSchema && args[0] != deadLetterSchema {
-				return usageError{fmt.Errorf("there is no schema %q: use %s or %s; see %s --help", strings.Join(args, " "), eventSchema, deadLetterSchema, c.CommandPath())}
+			if len(args) > 1 || len(args) == 1 && !slices.Contains(schemaNames, args[0]) {
+				return usageError{fmt.Errorf("there is no schema %q: use one of %s; see %s --help", strings.Join(args, " "), strings.Join(schemaNames, ", "), c.CommandPath())}
 			}
 			return nil
 		},
@@ -51,11 +66,7 @@ released.`,
 			if err != nil {
 				return err
 			}
-			file := release.Event
-			if len(args) == 1 && args[0] == deadLetterSchema {
-				file = release.DeadLetter
-			}
-			_, err = env.stdout.Write(file.JSON)
+			_, err = env.stdout.Write(schemaFile(release, strings.Join(args, "")).JSON)
 			return err
 		},
 	}

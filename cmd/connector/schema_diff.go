@@ -76,7 +76,7 @@ func schemaPairs(old, new string) ([]schemaPair, error) {
 		return nil, err
 	}
 	var pairs []schemaPair
-	for _, name := range []string{eventSchema, deadLetterSchema} {
+	for _, name := range schemaNames {
 		if o[name] != nil && n[name] != nil {
 			pairs = append(pairs, schemaPair{name, *o[name], *n[name]})
 		}
@@ -91,7 +91,11 @@ func schemaPairs(old, new string) ([]schemaPair, error) {
 func schemaSides(arg string) (map[string]*side, error) {
 	release, unreleased := schema.Released().Find(arg)
 	if unreleased == nil {
-		return map[string]*side{eventSchema: {arg, release.Event.JSON}, deadLetterSchema: {arg, release.DeadLetter.JSON}}, nil
+		sides := map[string]*side{}
+		for _, name := range schemaNames {
+			sides[name] = &side{arg, schemaFile(release, name).JSON}
+		}
+		return sides, nil
 	}
 	content, err := os.ReadFile(arg)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -109,6 +113,9 @@ func schemaSides(arg string) (map[string]*side, error) {
 	name := eventSchema
 	if strings.HasPrefix(head.ID, schema.DeadLetterSchemaID) {
 		name = deadLetterSchema
+	}
+	if strings.HasPrefix(head.ID, schema.ResolutionSchemaID) {
+		name = resolutionSchema
 	}
 	return map[string]*side{name: {arg, content}}, nil
 }

@@ -37,7 +37,7 @@ func TestSchemaShow(t *testing.T) {
 	t.Parallel()
 	newest := schema.Released().Newest()
 	for args, want := range map[string][]byte{
-		"show": newest.Event.JSON, "show event": newest.Event.JSON, "show deadletter": newest.DeadLetter.JSON,
+		"show": newest.Event.JSON, "show event": newest.Event.JSON, "show deadletter": newest.DeadLetter.JSON, "show resolution": newest.Resolution.JSON,
 		"show event --version 1.0": schema.Released()[0].Event.JSON,
 	} {
 		if code, got, stderr := piped(t, "", strings.Fields("schema "+args)...); code != exitOK || got != string(want) {
@@ -97,7 +97,9 @@ func TestSchemaValidate(t *testing.T) {
 		{"no object", "17\n", "", exitFailed, "-:1: the whole: type, want object\n", ""},
 		{"the envelope names another version", strings.Replace(in(goodEvent), `event:1.0"`, `event:1.1"`, 1), "", exitFailed, "-:1: /dataschema: const, want urn:connector:schema:delivery-event:1.0\n", ""},
 		{"the envelope names another schema", strings.Replace(in(goodEvent), `urn:connector:schema:`, `urn:`, 1), "", exitFailed,
-			"-:1: /dataschema: const, want a schema that begins with urn:connector:schema:delivery-event: or urn:connector:schema:delivery-deadletter:\n", ""},
+			"-:1: /dataschema: const, want a schema that begins with urn:connector:schema:delivery-event:, urn:connector:schema:delivery-deadletter: or urn:connector:schema:delivery-deadletter-resolved:\n", ""},
+		{"a resolution", `{"schemaVersion":"1.0","source":{"system":"a","account":"b","stream":"c"},"recordId":"1","outcome":"published","resolvedAt":"2026-01-01T00:00:00Z"}`, "", exitOK, "all 1 documents are valid\n", ""},
+		{"a resolution in an envelope", `{"specversion":"1.0","type":"delivery.deadletter.resolved","dataschema":"urn:connector:schema:delivery-deadletter-resolved:1.0","data":{"schemaVersion":"1.0","source":{"system":"a","account":"b","stream":"c"},"recordId":"1","outcome":"lost","resolvedAt":"2026-01-01T00:00:00Z"}}`, "", exitFailed, "-:1: /data/outcome: enum, want one of published, superseded\n", "connector: 1 of 1 documents are invalid\n"},
 		{"a dead letter in an envelope", strings.Replace(in(dead), "delivery-event:", "delivery-deadletter:", 1), "", exitOK, "all 1 documents are valid\n", ""},
 		{"a newer minor", newer + "\n" + strings.Replace(in(newer), "event:1.0", "event:1.7", 1), "", exitOK, "all 2 documents are valid\n", ""},
 		{"another major", strings.Replace(goodEvent, `"1.0"`, `"2.0"`, 1), "", exitFailed, "-:1: /schemaVersion: version, want one of 1.0\n", ""},
@@ -166,7 +168,7 @@ func TestSchemaDiff(t *testing.T) {
 			`{"schema":"event","old":"` + added + `","new":"` + broken + `","pointer":"/properties/new","breaking":true,"text":"property removed: readers may need it"}` + "\n" +
 				`{"schema":"event","old":"` + added + `","new":"` + broken + `","pointer":"/properties/replay","breaking":true,"text":"property removed: readers may need it"}` + "\n" +
 				`{"schema":"event","old":"` + added + `","new":"` + broken + `","pointer":"/properties/again","breaking":false,"text":"optional property added"}` + "\n", "2 breaking"},
-		{"versions", "1.0 1.0", exitOK, "event 1.0 -> 1.0: 0 changes\ndeadletter 1.0 -> 1.0: 0 changes\n", ""},
+		{"versions", "1.0 1.0", exitOK, "event 1.0 -> 1.0: 0 changes\ndeadletter 1.0 -> 1.0: 0 changes\nresolution 1.0 -> 1.0: 0 changes\n", ""},
 		{"dead letters", "1.0 " + dead, exitOK, "deadletter 1.0 -> " + dead + ": 0 changes\n", ""},
 		{"different things", added + " " + dead, exitUsage, "", "are schemas of different things, by their $id"},
 		{"neither", "1.0 9.9", exitUsage, "", `9.9 is no file, and there is no schema version "9.9"; there is 1.0`},
@@ -187,7 +189,7 @@ func TestSchemaDiff(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]string{
-		"show sms": `there is no schema "sms": use event or deadletter; see connector schema show --help`, "show event event": "use event or deadletter",
+		"show sms": `there is no schema "sms": use one of event, deadletter, resolution; see connector schema show --help`, "show event event": "use one of event, deadletter, resolution",
 		"show --version 7": `there is no schema version "7"; there is 1.0`, "shwo": `unknown verb "shwo"`,
 	} {
 		if code, stdout, stderr := piped(t, "", strings.Fields("schema "+args)...); code != exitUsage || stdout != "" || !strings.Contains(stderr, want) {

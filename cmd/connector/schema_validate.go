@@ -147,7 +147,13 @@ func (c *checker) check(value jsontext.Value) ([]schema.Fault, error) {
 		return []schema.Fault{{Keyword: "type", Want: "object"}}, nil
 	}
 	if members["specversion"] == nil {
-		body := document{body: value, deadLetter: members["recordId"] != nil}
+		body := document{body: value, schema: eventSchema}
+		switch {
+		case members["resolvedAt"] != nil:
+			body.schema = resolutionSchema
+		case members["recordId"] != nil:
+			body.schema = deadLetterSchema
+		}
 		return c.body(body, members)
 	}
 	body, fault := unwrap(members)
@@ -161,22 +167,24 @@ func (c *checker) check(value jsontext.Value) ([]schema.Fault, error) {
 	return c.body(body, inner)
 }
 
-// document is the body of an event or a dead letter.
+// document is the body of an event, a dead letter or a resolution.
 type document struct {
-	body       jsontext.Value
-	at         string // JSON Pointer of the body
-	deadLetter bool
-	id         string // of the schema that it claims to follow; "" when it claims nothing
+	body   jsontext.Value
+	at     string // JSON Pointer of the body
+	schema string // its name
+	id     string // of the schema that it claims to follow; "" when it claims nothing
 }
 
 // unwrap takes the body out of a CloudEvents event.
 func unwrap(members map[string]jsontext.Value) (document, *schema.Fault) {
-	d := document{id: text(members["dataschema"]), at: "/data", body: members["data"]}
+	d := document{id: text(members["dataschema"]), at: "/data", body: members["data"], schema: eventSchema}
 	switch {
+	case strings.HasPrefix(d.id, schema.ResolutionSchemaID), d.id == "" && text(members["type"]) == schema.ResolutionType:
+		d.schema = resolutionSchema
 	case strings.HasPrefix(d.id, schema.DeadLetterSchemaID), d.id == "" && text(members["type"]) == schema.DeadLetterType:
-		d.deadLetter = true
+		d.schema = deadLetterSchema
 	case d.id != "" && !strings.HasPrefix(d.id, schema.EventSchemaID):
-		return d, &schema.Fault{Path: "/dataschema", Keyword: "const", Want: "a schema that begins with " + schema.EventSchemaID + " or " + schema.DeadLetterSchemaID}
+		return d, &schema.Fault{Path: "/dataschema", Keyword: "const", Want: "a schema that begins with " + schema.EventSchemaID + ", " + schema.DeadLetterSchemaID + " or " + schema.ResolutionSchemaID}
 	}
 	if d.body != nil {
 		return d, nil
@@ -216,10 +224,7 @@ func (c *checker) body(d document, members map[string]jsontext.Value) ([]schema.
 			return []schema.Fault{{Path: d.at + "/schemaVersion", Keyword: "version", Want: "one of " + strings.Join(schema.Released().Versions(), ", ")}}, nil
 		}
 	}
-	file := release.Event
-	if d.deadLetter {
-		file = release.DeadLetter
-	}
+	file := schemaFile(release, d.schema)
 	v, err := c.validator(file)
 	if err != nil {
 		return nil, err
