@@ -12,6 +12,7 @@ import (
 
 	"connector/checkpoint"
 	"connector/internal/fault"
+	"connector/internal/privacy"
 	"connector/schema"
 	"connector/sinks"
 	"connector/sources"
@@ -138,12 +139,14 @@ func (r *runner) event(rec sources.Record, v checkpoint.Version, again *Replay) 
 	e.Record.Revision = v.Revision
 	e.ObservedAt = time.Now().UTC()
 	again.mark(&e, rec)
-	return r.encode(e)
+	return r.encode(e, rec)
 }
 
 // encode is where every event gets what holds for all, and becomes a message.
-func (r *runner) encode(e schema.Event) (schema.Message, error) {
-	e.Privacy = schema.PrivacyOff
+func (r *runner) encode(e schema.Event, rec sources.Record) (schema.Message, error) {
+	if err := r.account.Privacy.Event(&e, rec, r.stream.Fields); err != nil {
+		return schema.Message{}, err
+	}
 	m, err := e.Message(r.format)
 	if err == nil {
 		err = r.validate.check(&m)
@@ -168,14 +171,10 @@ func (b *batch) letter(rec sources.Record, reason error, replay string, mark []b
 		class = "normalize"
 	}
 	d := schema.DeadLetter{
-		SchemaVersion: schema.Version, Source: b.runner.from, RecordID: shortID(rec.ID), Class: class, Reason: cut(reason.Error(), maxReason),
+		SchemaVersion: schema.Version, Source: b.runner.from, RecordID: b.runner.shortID(rec.ID), Class: class, Reason: cut(b.runner.account.Privacy.Reason(reason), maxReason),
 		CreatedAt: rec.Created.UTC(), Position: b.position(rec), ObservedAt: time.Now().UTC(), Replay: replay,
 	}
-	if rec.SHA256 != "" {
-		d.SetTruncatedRaw(rec.Raw, rec.Size, rec.SHA256)
-	} else {
-		d.SetRaw(rec.Raw)
-	}
+	b.runner.account.Privacy.DeadLetter(&d, rec, b.runner.stream.Fields)
 	m, err := d.Message(b.runner.format)
 	if err == nil {
 		err = b.runner.commits.fits(m)
@@ -210,12 +209,12 @@ const (
 )
 
 // shortID returns id, or the digest of one too long for headers and keys.
-func shortID(id string) string {
+func (r *runner) shortID(id string) string {
 	if len(id) <= maxID {
 		return id
 	}
 	sum := sha256.Sum256([]byte(id))
-	return "sha256:" + hex.EncodeToString(sum[:])
+	return privacy.Hashed + r.account.Privacy.Digest(hex.EncodeToString(sum[:]))
 }
 
 // cut shortens a text to n bytes at most, at a whole rune.

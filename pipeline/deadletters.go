@@ -304,18 +304,9 @@ func (r *retrier) again(ctx context.Context, chunk sources.Chunk, w sources.Span
 
 // match returns the places of the dead letters that a record is of.
 func (r *retrier) match(rec sources.Record) []int {
-	list := append(slices.Clone(r.pending[shortID(rec.ID)]), r.pending[digestKey(digestOf(rec))]...)
+	list := append(slices.Clone(r.pending[r.shortID(rec.ID)]), r.pending[digestKey(r.account.Privacy.RowDigest(rec))]...)
 	slices.Sort(list)
 	return slices.Compact(list)
-}
-
-// digestOf returns the digest by which a dead letter knows the row of a record.
-func digestOf(rec sources.Record) string {
-	d := schema.DeadLetter{RawSHA256: rec.SHA256}
-	if rec.SHA256 == "" {
-		d.SetRaw(rec.Raw)
-	}
-	return d.RawSHA256
 }
 
 // attempt is one record in a batch of a retry, and its dead letters.
@@ -378,7 +369,7 @@ func (r *retrier) some(ctx context.Context, records []sources.Record, w sources.
 func (r *retrier) one(ctx context.Context, b *batch, a *attempt, near sources.Span) error {
 	rec := a.rec
 	undo := b.ledger.Undo(rec.ID)
-	refuse := func(fate Fate, err error) { a.failing, a.reason = fate, cut(err.Error(), maxReason); undo() }
+	refuse := func(fate Fate, err error) { a.failing, a.reason = fate, cut(r.account.Privacy.Reason(err), maxReason); undo() }
 	m, v, err := r.attempt(ctx, b, rec, near)
 	if stop, ok := errors.AsType[ledgerError](err); ok {
 		return stop.error
@@ -392,7 +383,7 @@ func (r *retrier) one(ctx context.Context, b *batch, a *attempt, near sources.Sp
 		return nil
 	}
 	a.fate = func(i int) Fate {
-		if v.revived || r.list[i].Digest == digestOf(rec) {
+		if v.revived || r.list[i].Digest == r.account.Privacy.RowDigest(rec) {
 			return Published
 		}
 		return Superseded
@@ -405,7 +396,7 @@ func (r *retrier) one(ctx context.Context, b *batch, a *attempt, near sources.Sp
 		b.dead = append(b.dead, r.resolutions(list, m.ID)...)
 		return nil
 	}
-	b.retry(rec, &trial{undo: undo, refused: func(err error) { a.failing, a.reason = Failing, cut(err.Error(), maxReason) }})
+	b.retry(rec, &trial{undo: undo, refused: func(err error) { a.failing, a.reason = Failing, cut(r.account.Privacy.Reason(err), maxReason) }})
 	b.settle(rec, list...)
 	b.publish(rec, m)
 	return nil

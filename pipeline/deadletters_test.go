@@ -37,7 +37,7 @@ func (m *memory) unresolved(context.Context) (list []pipeline.Letter, err error)
 			continue
 		}
 		list = append(list, pipeline.Letter{
-			ID: msg.ID, Source: d.Source, RecordID: d.RecordID, Digest: d.RawSHA256, Position: sources.Span{From: d.Position.From, To: d.Position.To},
+			ID: msg.ID, Source: d.Source, RecordID: d.RecordID, Digest: d.RawDigest, Position: sources.Span{From: d.Position.From, To: d.Position.To},
 		})
 	}
 	return list, nil
@@ -308,7 +308,7 @@ func TestRetryOfRowsWithoutID(t *testing.T) {
 		p.spoil = func(list []sources.Record, _ sources.Span) []sources.Record {
 			for i := range list {
 				if bad {
-					list[i].ID, list[i].Print, list[i].Rank, list[i].Terminal = "sha256:"+list[i].ID, list[i].ID, sources.UnknownRank, true
+					list[i].ID, list[i].Print, list[i].Rank, list[i].Terminal = sources.HashID+list[i].ID, list[i].ID, sources.UnknownRank, true
 					list[i].Fault = fault.Reject("no_id", errors.New("no id"))
 				}
 			}

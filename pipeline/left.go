@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"connector/checkpoint"
+	"connector/internal/privacy"
 	"connector/schema"
 	"connector/sources"
 )
@@ -38,7 +39,7 @@ func (p *presence) add(records []sources.Record, tick time.Duration) (reason str
 		switch {
 		case p.seen == nil:
 			return ""
-		case rec.Fault != nil && strings.HasPrefix(rec.ID, "sha256:"):
+		case rec.Fault != nil && strings.HasPrefix(rec.ID, privacy.Hashed):
 			reason, p.seen = "a row has no id", nil
 		case !rec.Created.IsZero() && !near.Contains(rec.Created):
 			reason, p.seen, p.moved = "a row was created outside the window", nil, true
@@ -110,5 +111,5 @@ func (r *runner) leftEvent(a checkpoint.Absent, print string) (schema.Message, e
 		SchemaVersion: schema.Version, Source: r.from, Record: schema.Record{ID: a.ID, Revision: a.Revision, Left: true},
 		Channel: r.stream.Channel, Status: schema.Unknown, CreatedAt: a.Created.UTC(), ObservedAt: time.Now().UTC(),
 		ID: schema.EventID(r.from.Account, r.from.Stream, a.ID, print),
-	})
+	}, sources.Record{})
 }

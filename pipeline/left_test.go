@@ -193,7 +193,7 @@ func TestNotLeft(t *testing.T) {
 			return append(list, sources.Record{ID: "moved", Created: time.Date(1999, 12, 31, 8, 0, 0, 0, time.UTC), Print: "1", Terminal: true, Raw: []byte(`{}`)})
 		},
 		"a row without an id is shown": func(list []sources.Record, w sources.Span) []sources.Record {
-			return append(list, sources.Record{ID: "sha256:00", Created: w.From, Print: "1", Rank: sources.UnknownRank, Terminal: true, Raw: []byte(`{}`), Fault: errTransient})
+			return append(list, sources.Record{ID: sources.HashID + "00", Created: w.From, Print: "1", Rank: sources.UnknownRank, Terminal: true, Raw: []byte(`{}`), Fault: errTransient})
 		},
 		"its creation time moves": func(list []sources.Record, _ sources.Span) []sources.Record {
 			for i := range list {

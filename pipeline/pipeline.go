@@ -15,6 +15,7 @@ import (
 
 	"connector/checkpoint"
 	"connector/internal/budget"
+	"connector/internal/privacy"
 	"connector/schema"
 	"connector/sinks"
 	"connector/sources"
@@ -27,12 +28,13 @@ const Unit = "u0"
 type Account struct {
 	System, Name string
 	Source       sources.Source
-	Budget       *budget.Budget // of the credential's requests; nil: unlimited
-	Poll         time.Duration  // time from one reading of the head to the next
-	Lag          time.Duration  // how close to the provider's now a read may go
-	Lateness     time.Duration  // how late a row may appear
-	GiveUp       time.Duration  // how long a record that is not terminal is read again
-	Digest       string         // of the configuration, so that a change is noticed; holds no secret
+	Budget       *budget.Budget  // of the credential's requests; nil: unlimited
+	Poll         time.Duration   // time from one reading of the head to the next
+	Lag          time.Duration   // how close to the provider's now a read may go
+	Lateness     time.Duration   // how late a row may appear
+	GiveUp       time.Duration   // how long a record that is not terminal is read again
+	Digest       string          // of the configuration, so that a change is noticed; holds no secret
+	Privacy      *privacy.Policy // what is hidden before anything is written; nil: nothing
 }
 
 // Options configure a pipeline.

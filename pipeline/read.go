@@ -68,6 +68,7 @@ func (r *runner) scan(ctx context.Context, w sources.Span, t turn, publish publi
 		if err != nil {
 			return proven, fmt.Errorf("reading %s of stream %s: %w", w, r.stream.Name, err)
 		}
+		chunk.Records = r.account.Privacy.Seal(chunk.Records)
 		if err := publish(ctx, chunk, w, t); err != nil {
 			return proven, err
 		}

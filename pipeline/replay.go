@@ -354,7 +354,7 @@ func (b *batch) revive(rec sources.Record, what *Replay) {
 		return
 	}
 	b.retry(rec, &trial{undo: undo, refused: func(err error) { b.letter(rec, err, what.ID, nil) }})
-	b.settle(rec, resolved{record: shortID(rec.ID), outcome: schema.Published})
+	b.settle(rec, resolved{record: b.runner.shortID(rec.ID), outcome: schema.Published})
 	b.publish(rec, m)
 }
 

@@ -27,7 +27,7 @@ type resolved struct {
 // letters: unless they are named, those of earlier versions of it.
 func (b *batch) settle(rec sources.Record, list ...resolved) {
 	if len(list) == 0 {
-		list = []resolved{{record: shortID(rec.ID), outcome: schema.Superseded}}
+		list = []resolved{{record: b.runner.shortID(rec.ID), outcome: schema.Superseded}}
 	}
 	if was, ok := b.settles[rec.ID]; ok {
 		list = was.list

@@ -1,9 +1,7 @@
 package schema
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -23,17 +21,18 @@ const DeadLetterType = "delivery.deadletter"
 type DeadLetter struct {
 	SchemaVersion string    `json:"schemaVersion"`
 	Source        Source    `json:"source"`
-	RecordID      string    `json:"recordId"` // the provider's id, or "sha256:<hex>" of a row without one
+	RecordID      string    `json:"recordId"` // the provider's id, or "digest:<hex>" of a row without one
 	Class         string    `json:"class"`    // short stable word, such as "decode" or "too_large"
 	Reason        string    `json:"reason"`
 	CreatedAt     time.Time `json:"createdAt,omitzero"` // the row's, where it could be read; UTC
 	Position      Position  `json:"position"`           // where to read the row again
 	ObservedAt    time.Time `json:"observedAt"`         // when the row was read: in the first publication, when it was first seen; in a replay, the replay's reading; UTC
 	Replay        string    `json:"replay,omitzero"`    // id of the replay that publishes it again
-	Raw           string    `json:"raw,omitzero"`       // the row as given, when it is UTF-8
-	RawBase64     string    `json:"rawBase64,omitzero"` // the row as given, when it is not UTF-8
+	Privacy       Privacy   `json:"privacy"`            // what was done to raw and reason
+	Raw           string    `json:"raw,omitzero"`       // the row, when it is UTF-8
+	RawBase64     string    `json:"rawBase64,omitzero"` // the row, when it is not UTF-8
 	RawBytes      int64     `json:"rawBytes"`           // size of the whole row
-	RawSHA256     string    `json:"rawSha256"`          // hex, of the whole row
+	RawDigest     string    `json:"rawDigest"`          // of the whole row, keyed, hex
 	Truncated     bool      `json:"truncated"`          // whether raw holds only the beginning of the row
 }
 
@@ -47,17 +46,11 @@ type Position struct {
 // MaxDeadLetterRaw bounds, in bytes, what a dead letter keeps of a row.
 const MaxDeadLetterRaw = 256 << 10
 
-// SetRaw stores the row, cut at [MaxDeadLetterRaw].
-func (d *DeadLetter) SetRaw(raw []byte) {
-	sum := sha256.Sum256(raw)
-	d.SetTruncatedRaw(raw, int64(len(raw)), hex.EncodeToString(sum[:]))
-}
-
-// SetTruncatedRaw stores the beginning of a row whose size in bytes and hex
-// SHA-256 are known.
-func (d *DeadLetter) SetTruncatedRaw(head []byte, size int64, sha string) {
-	head = head[:min(len(head), MaxDeadLetterRaw)]
-	d.RawBytes, d.RawSHA256, d.Truncated = size, sha, int64(len(head)) < size
+// SetRaw stores what is kept of a row, cut at [MaxDeadLetterRaw], and the size
+// in bytes and digest of the whole row. whole says whether raw stands for all of it.
+func (d *DeadLetter) SetRaw(raw []byte, whole bool, size int64, digest string) {
+	head := raw[:min(len(raw), MaxDeadLetterRaw)]
+	d.RawBytes, d.RawDigest, d.Truncated = size, digest, !whole || len(head) < len(raw)
 	if d.Truncated {
 		head = wholeRunes(head)
 	}
@@ -98,7 +91,7 @@ func (d *DeadLetter) Message(f Format) (Message, error) {
 		at = d.ObservedAt
 	}
 	return f.encode(Message{
-		ID:   digest("deadletter", d.Source.Account, d.Source.Stream, d.RecordID, d.RawSHA256),
+		ID:   digest("deadletter", d.Source.Account, d.Source.Stream, d.RecordID, d.RawDigest),
 		Type: DeadLetterType, Source: d.Source, RecordID: d.RecordID, Time: at, DataSchema: r.DeadLetter.ID,
 		Replay: d.Replay, Body: body,
 	}), nil

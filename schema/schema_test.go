@@ -171,7 +171,7 @@ func TestDeadLetterRaw(t *testing.T) {
 	}
 	for _, tt := range tests {
 		d := schema.DeadLetter{Source: schema.Source{System: "x", Account: "a", Stream: "s"}, RecordID: "1", ObservedAt: time.Unix(1, 0).UTC()}
-		d.SetRaw([]byte(tt.raw))
+		d.SetRaw([]byte(tt.raw), true, int64(len(tt.raw)), strings.Repeat("0", 64))
 		if got := len(d.Raw); got != tt.wantRaw {
 			t.Errorf("%s: got %d bytes of raw, want %d", tt.name, got, tt.wantRaw)
 		}
@@ -181,7 +181,7 @@ func TestDeadLetterRaw(t *testing.T) {
 		if d.Truncated != tt.truncated || d.RawBytes != int64(len(tt.raw)) {
 			t.Errorf("%s: got truncated %v of %d bytes, want %v of %d", tt.name, d.Truncated, d.RawBytes, tt.truncated, len(tt.raw))
 		}
-		d.SchemaVersion, d.Class = schema.Version, "decode"
+		d.SchemaVersion, d.Class, d.Privacy = schema.Version, "decode", schema.PrivacyOff
 		m, err := d.Message(schema.Format{})
 		if err != nil || m.Type != schema.DeadLetterType || m.DataSchema != schema.DeadLetterSchema || len(m.ID) != 64 {
 			t.Errorf("%s: message %+v, %v", tt.name, m, err)
@@ -194,17 +194,18 @@ func TestDeadLetterRaw(t *testing.T) {
 
 func TestValidateDeadLetterRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*schema.DeadLetter){
-		"no record id":  func(d *schema.DeadLetter) { d.RecordID = "" },
-		"no class":      func(d *schema.DeadLetter) { d.Class = "" },
-		"no account":    func(d *schema.DeadLetter) { d.Source.Account = "" },
-		"no digest":     func(d *schema.DeadLetter) { d.RawSHA256 = "" },
-		"negative size": func(d *schema.DeadLetter) { d.RawBytes = -1 },
-		"time not UTC":  func(d *schema.DeadLetter) { d.ObservedAt = d.ObservedAt.In(time.FixedZone("", 8*3600)) },
-		"nothing":       func(*schema.DeadLetter) {},
+		"no record id":    func(d *schema.DeadLetter) { d.RecordID = "" },
+		"no class":        func(d *schema.DeadLetter) { d.Class = "" },
+		"no account":      func(d *schema.DeadLetter) { d.Source.Account = "" },
+		"no digest":       func(d *schema.DeadLetter) { d.RawDigest = "" },
+		"privacy unknown": func(d *schema.DeadLetter) { d.Privacy = "some" },
+		"negative size":   func(d *schema.DeadLetter) { d.RawBytes = -1 },
+		"time not UTC":    func(d *schema.DeadLetter) { d.ObservedAt = d.ObservedAt.In(time.FixedZone("", 8*3600)) },
+		"nothing":         func(*schema.DeadLetter) {},
 	} {
 		e := event()
-		d := schema.DeadLetter{SchemaVersion: schema.Version, Source: e.Source, RecordID: "1", Class: "no_id", ObservedAt: e.ObservedAt}
-		d.SetRaw([]byte("{}"))
+		d := schema.DeadLetter{SchemaVersion: schema.Version, Source: e.Source, RecordID: "1", Class: "no_id", Privacy: schema.PrivacyStrict, ObservedAt: e.ObservedAt}
+		d.SetRaw([]byte("{}"), true, 2, strings.Repeat("0", 64))
 		spoil(&d)
 		m, err := d.Message(schema.Format{})
 		if err != nil {

@@ -44,8 +44,8 @@ var (
 var released = Releases{
 	{
 		Version:    "1.0",
-		Event:      File{"event-1.0.json", EventSchemaID + "1.0", "d3827373ab3029d00b51cd4a8ab092c81c70bc31f16e5284f1f758f1addbbb68", event10},
-		DeadLetter: File{"deadletter-1.0.json", DeadLetterSchemaID + "1.0", "1e62e7f666d1e4ba3cdc3bc7cac4c224ce051f73ddbeeee39897de0d53ae347e", deadLetter10},
+		Event:      File{"event-1.0.json", EventSchemaID + "1.0", "90a55d6fff1cefc7642a0d9aa10d590e35b561b5a52e24658aa2b3ec3b24f345", event10},
+		DeadLetter: File{"deadletter-1.0.json", DeadLetterSchemaID + "1.0", "7be8196cc462b4942926472abc128153e840854555146f10d1532b74e0961426", deadLetter10},
 		Resolution: File{"deadletter-resolved-1.0.json", ResolutionSchemaID + "1.0", "dc3cbe91a9ecb5008c460dfa1342ea20390477398c56833660abc109e28ef82e", resolution10},
 	},
 }

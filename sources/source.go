@@ -35,14 +35,19 @@ type Stream struct {
 	MaxWindow time.Duration  // longest span worth asking for in one scan
 	Leaves    bool           // whether rows may disappear from the log; then the pipeline reports them as left
 	Channel   schema.Channel // of the events of rows that left; the one that Normalize gives
+	Fields    Fields         // what the rows hold; a field that is not named counts as a KindBody
 }
 
 // UnknownRank is the rank of a row that cannot be read far enough.
 const UnknownRank = math.MinInt64
 
+// HashID is how the id begins of a record whose row has none: the hex SHA-256 of
+// the row follows. The pipeline replaces both before it keeps them.
+const HashID = "sha256:"
+
 // Record is one row as the API gave it.
 type Record struct {
-	ID       string    // the provider's id, or "sha256:<hex>" of the row for one without; at most 512 bytes
+	ID       string    // the provider's id, or HashID and the hash of the row for one without; at most 512 bytes
 	Created  time.Time // creation time, which never changes; zero when it cannot be read
 	Print    string    // hash of the change-bearing, non-personal raw fields; each source documents which
 	Rank     int64     // orders the versions of one record; a lower rank is an older version; UnknownRank when it cannot be read

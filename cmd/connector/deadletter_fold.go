@@ -36,7 +36,7 @@ type deadLetter struct {
 	LastSeen   time.Time       `json:"lastSeen"`
 	Times      int             `json:"times"` // written
 	Position   schema.Position `json:"position"`
-	Digest     string          `json:"rawSha256"`
+	Digest     string          `json:"rawDigest"`
 	State      string          `json:"state"`
 	Outcome    schema.Outcome  `json:"outcome,omitzero"` // of a resolved one
 	EventID    string          `json:"eventId,omitzero"`
@@ -113,7 +113,7 @@ func (f *fold) hold(id string, d *schema.DeadLetter) {
 			f.beyond++
 			return
 		}
-		l = &deadLetter{ID: id, Source: d.Source, RecordID: d.RecordID, FirstSeen: d.ObservedAt.UTC(), Digest: d.RawSHA256}
+		l = &deadLetter{ID: id, Source: d.Source, RecordID: d.RecordID, FirstSeen: d.ObservedAt.UTC(), Digest: d.RawDigest}
 		f.byID[id] = l
 	}
 	l.Class, l.Reason, l.LastSeen, l.Position, l.Times = d.Class, d.Reason, d.ObservedAt.UTC(), d.Position, l.Times+1

@@ -101,6 +101,7 @@ func pipelineOptions(cfg *config.Config, env environment) (pipeline.Options, err
 		opts.Accounts = append(opts.Accounts, pipeline.Account{
 			System: a.Kind, Name: a.Name, Source: s, Digest: a.Digest, Budget: budgets[a.Config.Budget().Credential],
 			Poll: a.Common.PollInterval, Lag: a.Common.Lag, Lateness: a.Common.Lateness, GiveUp: a.Common.GiveUp,
+			Privacy: cfg.Privacy(a),
 		})
 	}
 	return opts, nil

@@ -18,6 +18,7 @@
 //	Population.Change, MaxChange   rows that change: retries and FAILURE → SUCCESS, request → pending → sending → delivered
 //	Population.Leave               rows that leave the log after their last change
 //	Population.Poison, Row.Poison  MissingID, NotObject, WrongType, Oversize; listed by Poisoned, not by Served
+//	                               generated rows hold made-up phone numbers, codes, names, e-mail addresses and identity numbers
 //	Add(Row{…})                    rows by hand, with any fields, times and versions; Absent leaves a field out
 //
 // # Standing behaviour

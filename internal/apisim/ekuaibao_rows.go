@@ -78,7 +78,7 @@ func ekuaibaoRequest(r *rand.Rand, stream string) any {
 		return json.Number("9007199254740993")
 	default:
 		return map[string]any{
-			"action": stream, "staff": map[string]any{"phone": phone, "email": "staff@example.com"},
+			"action": stream, "staff": map[string]any{"realName": "张三", "phone": phone, "email": "staff@example.com", "身份证": "11010519491231002X"},
 			"serial": json.Number("1234567890123456789"), "remark": strings.Repeat("备注", r.IntN(20)),
 		}
 	}

@@ -21,7 +21,7 @@ func published(id string, revision int, version string) message {
 
 func dead(sum string) message {
 	m := message{ID: "dead " + sum, Type: schema.DeadLetterType, Position: "at dead " + sum}
-	m.Data.RawSHA256 = sum
+	m.Data.RawDigest = sum
 	return m
 }
 
@@ -37,7 +37,7 @@ func small() (*truth, []message) {
 		tr.add(row)
 	}
 	tr.add(apisim.Timeline{Poison: &apisim.Poisoned{SHA256: "p"}})
-	return tr, []message{published("a", 1, "1"), published("b", 1, "1"), dead("p"), published("a", 2, "2"), published("a", 3, "3"), published("b", 2, "3")}
+	return tr, []message{published("a", 1, "1"), published("b", 1, "1"), dead(keys.Digest("p")), published("a", 2, "2"), published("a", 3, "3"), published("b", 2, "3")}
 }
 
 // TestCompareFindsFaults doctors a good list: each fault must be found and named.

@@ -12,6 +12,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"connector/internal/apisim"
+	"connector/internal/privacy"
+	"connector/internal/secret"
 	"connector/schema"
 	"connector/schema/schematest"
 )
@@ -29,7 +31,7 @@ type body struct {
 	Source         schema.Source `json:"source"`
 	Record         schema.Record `json:"record"`
 	ProviderStatus string        `json:"providerStatus"`
-	RawSHA256      string        `json:"rawSha256"` // of a dead letter
+	RawDigest      string        `json:"rawDigest"` // of a dead letter
 	Class          string        `json:"class"`     // of a dead letter
 }
 
@@ -76,6 +78,11 @@ func checkSchema(t *testing.T, messageType string, line []byte) {
 	}
 }
 
+// privacyKey is the connector's, and keys makes its digests.
+const privacyKey = "chaos-privacy-key"
+
+var keys = privacy.New(privacy.Standard, privacy.Rules{}, secret.New(privacyKey), false)
+
 // record names a row of a provider.
 type record struct{ system, stream, id string }
 
@@ -85,7 +92,7 @@ func recordOf(v apisim.Version) record { return record{v.System, v.Stream, v.Rec
 type truth struct {
 	versions map[record][]string // all that an answer may have shown, in their order
 	count    int                 // of versions
-	poison   map[string]record   // poison rows, by their SHA-256
+	poison   map[string]record   // poison rows, by their digest
 }
 
 func newTruth() *truth {
@@ -94,7 +101,7 @@ func newTruth() *truth {
 
 func (tr *truth) add(row apisim.Timeline) {
 	if p := row.Poison; p != nil {
-		tr.poison[p.SHA256] = recordOf(p.Version)
+		tr.poison[keys.Digest(p.SHA256)] = recordOf(p.Version)
 		return
 	}
 	r := recordOf(row.Versions[0])
@@ -110,7 +117,7 @@ type check struct {
 	ids      map[string]string // position by event id
 	latest   map[record]int    // index of the version published last
 	revision map[record]int    // its revision
-	dead     map[string]bool   // SHA-256
+	dead     map[string]bool   // digest
 	events   int
 
 	lost, repeated, swapped, invented int
@@ -137,7 +144,7 @@ func (tr *truth) compare(list []message) *check {
 }
 
 func (c *check) deadLetter(m message) {
-	sum := m.Data.RawSHA256
+	sum := m.Data.RawDigest
 	if _, known := c.poison[sum]; !known {
 		c.fault(&c.invented, "invented: no provider had the row of the dead letter at %s", m.Position)
 	}

@@ -38,7 +38,7 @@ func startWorld(t *testing.T, seed uint64) *world {
 	}
 	t.Cleanup(func() { _, _ = w.ekuaibao.Close(), w.submail.Close() })
 	w.vars = []string{
-		"CONNECTOR_SOURCES=hq=ekuaibao,otp=submail", "CONNECTOR_START=1h", "CONNECTOR_HTTP_ADDR=127.0.0.1:0", "TZ=UTC",
+		"CONNECTOR_SOURCES=hq=ekuaibao,otp=submail", "CONNECTOR_START=1h", "CONNECTOR_HTTP_ADDR=127.0.0.1:0", "CONNECTOR_PRIVACY_KEY=" + privacyKey, "TZ=UTC",
 		"HQ_BASE_URL=" + w.ekuaibao.Serve(listen(t)), "HQ_APP_KEY=" + apisim.DefaultEkuaibaoKey, "HQ_APP_SECURITY=" + apisim.DefaultEkuaibaoSecurity,
 		"HQ_MESSAGE_TYPES=flow,message", "HQ_POLL_INTERVAL=200ms", "HQ_RATE=1000", "HQ_LAG=0s", "HQ_LATENESS=3s", "HQ_GIVE_UP=6h", "HQ_MAX_ROW_BYTES=64KiB",
 		"OTP_BASE_URL=" + w.submail.Serve(listen(t)), "OTP_APP_ID=" + apisim.DefaultSubmailID, "OTP_APP_KEY=" + apisim.DefaultSubmailKey,

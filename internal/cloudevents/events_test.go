@@ -53,7 +53,7 @@ func messages(t *testing.T, f schema.Format) (events, dead []schema.Message) {
 	d := schema.DeadLetter{
 		SchemaVersion: schema.Version, Source: source, RecordID: texts[1], Class: "decode", Reason: `invalid "character" %`, ObservedAt: at,
 	}
-	d.SetRaw([]byte("\xff\x00"))
+	d.SetRaw([]byte("\xff\x00"), true, 2, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
 	m, err := d.Message(f)
 	if err != nil {
 		t.Fatal(err)

@@ -56,6 +56,7 @@ func TestNamesAndDefaults(t *testing.T) {
 	want := map[string]string{
 		"CONNECTOR_SOURCES": "hq=ekuaibao,otp=submail", "CONNECTOR_SINK": "?", "CONNECTOR_CLOUDEVENTS": "binary", "CONNECTOR_SCHEMA_VERSION": "newest", "CONNECTOR_VALIDATE": "sample", "CONNECTOR_START": "24h", "CONNECTOR_DATA_DIR": "data",
 		"CONNECTOR_REQUIRE_EXACTLY_ONCE": "false", "CONNECTOR_HTTP_ADDR": "127.0.0.1:8080", "CONNECTOR_LOG_LEVEL": "INFO", "CONNECTOR_LOG_FORMAT": "text",
+		"CONNECTOR_PRIVACY": "standard", "CONNECTOR_PRIVACY_RULES": "", "CONNECTOR_PRIVACY_KEY": "", "CONNECTOR_INCLUDE_RAW": "false",
 
 		"HQ_BASE_URL": "", "HQ_CORP_ID": "", "HQ_LOCATION_URL": "https://app.ekuaibao.com", "HQ_APP_KEY": "****", "HQ_APP_SECURITY": "****", "HQ_ACCESS_TOKEN": "",
 		"HQ_MESSAGE_TYPES": "message,dataLink,message_center,repayment,flow,InternalMessage", "HQ_POLL_INTERVAL": "30s", "HQ_RATE": "5",

@@ -16,6 +16,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"connector/internal/privacy"
+	"connector/internal/secret"
 )
 
 // Connector holds the variables CONNECTOR_….
@@ -29,6 +32,10 @@ type Connector struct {
 	DataDir            string        `split_words:"true" default:"data" desc:"Folder of everything the program stores itself."`
 	RequireExactlyOnce bool          `split_words:"true" default:"false" desc:"Whether to refuse to start when the sink cannot promise that nothing is published twice, whatever crashes."`
 	HTTPAddr           ListenAddr    `split_words:"true" default:"127.0.0.1:8080" desc:"Where /healthz, /readyz and /metrics are served."`
+	Privacy            privacy.Mode  `split_words:"true" default:"standard" desc:"What is hidden before anything is written. standard: recipients, codes in texts, what is personal in bodies; strict: texts, bodies and unknown fields are left out; off: nothing. See privacy.md."`
+	PrivacyRules       privacy.Rules `split_words:"true" desc:"What is done with single fields instead, such as sms.text=drop,webhook.response=keep,costCenter=mask. See privacy.md."`
+	PrivacyKey         secret.String `split_words:"true" desc:"Key of the hashes of phone numbers and of the digests of rows, the same for all accounts. Unset, each account has one derived from its credential."`
+	IncludeRaw         bool          `split_words:"true" default:"false" desc:"Whether events carry the provider's row, under the privacy rules."`
 	LogLevel           slog.Level    `split_words:"true" default:"info" desc:"Least severe level that is logged."`
 	LogFormat          LogFormat     `split_words:"true" default:"text" desc:"How log lines are written."`
 }
@@ -40,7 +47,7 @@ type Common struct {
 	Lag          time.Duration `split_words:"true" desc:"How close to the provider's present time a read may go, so that rows of the latest moment have appeared."`
 	Lateness     time.Duration `split_words:"true" desc:"How late a row may appear in the provider's log and be found for certain: what is younger is read again at growing ages, and once more after this time. Rows that may still change, and gaps, are read again once per this time."`
 	GiveUp       time.Duration `split_words:"true" desc:"How long a row that may still change is watched and a gap is tried again. Their entries are then forgotten."`
-	MaxRowBytes  ByteSize      `split_words:"true" desc:"Largest row; of a larger one a dead letter keeps the beginning, the size and the SHA-256."`
+	MaxRowBytes  ByteSize      `split_words:"true" desc:"Largest row; of a larger one a dead letter keeps the beginning, the size and a digest."`
 	ProxyURL     Proxy         `split_words:"true" desc:"Proxy of all requests, such as http://proxy:3128 or socks5://user:password@proxy:1080; none for no proxy. Unset: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."`
 	CA           FileOrText    `split_words:"true" desc:"Certificates (PEM) that servers are verified against, instead of the system's."`
 }
@@ -70,6 +77,9 @@ type AccountConfig interface {
 	Section
 	Shared() Common
 	Budget() Budget
+	// Secret is what only the provider and the account's owner know: the
+	// account's privacy key is derived from it where none is configured.
+	Secret() secret.String
 }
 
 // Budget says how often the provider may be asked with a credential. Accounts
@@ -78,6 +88,15 @@ type Budget struct {
 	Credential string        // equal for equal credentials; not the credential itself
 	Every      time.Duration // least time from one request to the next
 	Rows       int           // most rows of one answer; 0 when no limit is known
+}
+
+// Privacy returns what is hidden of an account's rows before they are written.
+func (c *Config) Privacy(a Account) *privacy.Policy {
+	key := c.Connector.PrivacyKey
+	if key.IsZero() {
+		key = privacy.DeriveKey(a.Config.Secret())
+	}
+	return privacy.New(c.Connector.Privacy, c.Connector.PrivacyRules, key, c.Connector.IncludeRaw)
 }
 
 // Credential returns what tells credentials apart and reveals none.

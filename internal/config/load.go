@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"connector/internal/privacy"
 )
 
 // Load reads the configuration from environ, items NAME=value as os.Environ
@@ -36,6 +38,7 @@ func load(environ []string, catalog Catalog, accounts bool) (*Config, error) {
 	}
 	cfg := &Config{}
 	connector := l.read("CONNECTOR", &cfg.Connector)
+	l.privacy(&cfg.Connector, connector)
 	before := len(l.faults)
 	cfg.Sink = l.sinks(cfg.Connector.Sink, connector)
 	if repeats := catalog.Sinks[cfg.Connector.Sink].Repeats; accounts && cfg.Connector.RequireExactlyOnce && repeats != nil && len(l.faults) == before {
@@ -88,6 +91,20 @@ func (l *loader) read(prefix string, spec any) *Faults {
 		l.settings = append(l.settings, newSetting(f, before[i].def, values[f.key] != "", files[f.key]))
 	}
 	return v
+}
+
+// minPrivacyKey is the least number of bytes of a privacy key: numbers of phones
+// are few, and a key that can be guessed reveals them.
+const minPrivacyKey = 16
+
+// privacy checks the variables of the privacy rules against each other and the catalog.
+func (l *loader) privacy(c *Connector, v *Faults) {
+	v.Check(c.Privacy != privacy.Off || c.PrivacyRules.IsZero(), "PRIVACY_RULES", "has no effect with %s=off; unset it, or use standard and field=keep", "PRIVACY")
+	v.Check(c.PrivacyKey.IsZero() || len(c.PrivacyKey.Reveal()) >= minPrivacyKey, "PRIVACY_KEY", fmt.Sprintf("is shorter than %d bytes; use a random one", minPrivacyKey))
+	kinds := slices.Sorted(maps.Keys(l.catalog.Sources))
+	for _, system := range c.PrivacyRules.Systems() {
+		v.Check(slices.Contains(kinds, system), "PRIVACY_RULES", fmt.Sprintf("there is no section %q in an event; use sms, webhook, %s", system, orList(kinds)))
+	}
 }
 
 // sinks reads the section of the chosen sink and warns of variables of others.

@@ -27,6 +27,8 @@ func newToy() AccountConfig {
 	return &toy{Common: Common{PollInterval: time.Second, Lag: time.Second, Lateness: time.Minute, GiveUp: time.Hour, MaxRowBytes: MiB}}
 }
 
+func (c *toy) Secret() secret.String { return c.Key }
+
 func (*toy) Budget() Budget { return Budget{Credential: "toy", Every: time.Second} }
 
 func (c *toy) Validate(v *Faults) {
@@ -106,6 +108,19 @@ func TestFaults(t *testing.T) {
 			`CONNECTOR_SOURCES: account "connector_log" would read CONNECTOR_LOG_LEVEL, which another part reads already; rename the account`,
 		}},
 		{"sink", toyEnv("CONNECTOR_SINK=mqtt"), []string{"CONNECTOR_SINK: use kafka, nats or stdout"}},
+		{"privacy", toyEnv("CONNECTOR_PRIVACY=Strict", "CONNECTOR_PRIVACY_RULES=sms.text=keep, toy.x=drop,Phone=HASH", "CONNECTOR_PRIVACY_KEY=k-canary-0123456789"), nil},
+		{"bad privacy rules", toyEnv("CONNECTOR_PRIVACY=high", "CONNECTOR_PRIVACY_KEY=k-canary", "CONNECTOR_PRIVACY_RULES=sms.body=drop,phone,,phone=hide,a=keep,A_=keep,x.y.z=drop"), []string{
+			"CONNECTOR_PRIVACY: use standard, strict or off",
+			`CONNECTOR_PRIVACY_RULES: "sms.body" is no field; use one of sms.carrier, sms.carrierStatus, sms.failureReason, sms.recipient, sms.region, sms.signature, sms.template, sms.text, ` +
+				`webhook.configurationId, webhook.configurationName, webhook.nodeId, webhook.nodeName, webhook.request, webhook.response, a field of a provider's section such as submail.location, or a bare key; ` +
+				`"phone" is no field=action; has an empty item; separate items with one comma; "phone=hide": use keep, mask, hash or drop; names "A_" twice; ` +
+				`"x.y.z" is no field; within bodies and sections name members by their bare keys`,
+			"CONNECTOR_PRIVACY_KEY: is shorter than 16 bytes; use a random one",
+		}},
+		{"privacy rules that do nothing", toyEnv("CONNECTOR_PRIVACY=off", "CONNECTOR_PRIVACY_RULES=phone=mask,tyo.x=drop"), []string{
+			"CONNECTOR_PRIVACY_RULES: has no effect with CONNECTOR_PRIVACY=off; unset it, or use standard and field=keep",
+			`CONNECTOR_PRIVACY_RULES: there is no section "tyo" in an event; use sms, webhook, game or toy`,
+		}},
 		{"all at once", []string{
 			"CONNECTOR_SOURCES=a=toy,b=game", "CONNECTOR_START=yesterday", "CONNECTOR_LOG_LEVEL=loud", "CONNECTOR_LOG_FORMAT=xml", "CONNECTOR_SCHEMA_VERSION=0.9", "CONNECTOR_VALIDATE=some", "CONNECTOR_HTTP_ADDR=8080",
 			"NATS_URL=x", "A_KEY=k-canary\nx", "A_ROWS=1", "A_LAG=5", "A_DEEP=yes", "A_MAIL_RATE=fast", "A_MAX_ROW_BYTES=4MB", "B_ROWS=1", "B_LATENESS=1s", "B_ROW=1", "CONNECTOR_LOGLEVEL=info",

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"connector/checkpoint"
+	"connector/internal/privacy"
 	"connector/schema"
 	"connector/sinks"
 	"connector/sources"
@@ -54,10 +55,10 @@ func newTruth(h *history) *truth {
 
 // bury notes the dead letter that a record becomes.
 func (t *truth) bury(p *place, rec sources.Record) {
+	var none *privacy.Policy
+	rec = none.Seal([]sources.Record{rec})[0]
 	d := schema.DeadLetter{Source: schema.Source{System: system, Account: account, Stream: streamName}, RecordID: rec.ID}
-	if d.SetRaw(rec.Raw); rec.SHA256 != "" {
-		d.SetTruncatedRaw(rec.Raw, rec.Size, rec.SHA256)
-	}
+	none.DeadLetter(&d, rec, nil)
 	m, _ := d.Message(schema.Format{})
 	t.dead[m.ID] = p
 }

@@ -252,7 +252,7 @@ func (w *world) record(row *row, index int, v version, big bool) sources.Record 
 		rec.Created, rec.Fault = time.Time{}, fault.Reject("decode", errPoison)
 	case noID:
 		sum := sha256.Sum256(raw)
-		rec.ID, rec.Fault = "sha256:"+hex.EncodeToString(sum[:]), fault.Reject("no_id", errPoison)
+		rec.ID, rec.Fault = sources.HashID+hex.EncodeToString(sum[:]), fault.Reject("no_id", errPoison)
 	case undecodable:
 		rec.Fault = fault.Reject("decode", errPoison)
 	}

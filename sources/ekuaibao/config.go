@@ -72,6 +72,14 @@ func (c *Config) Budget() config.Budget {
 	}
 }
 
+// Secret implements [config.AccountConfig].
+func (c *Config) Secret() secret.String {
+	if c.AppSecurity.IsZero() {
+		return c.AccessToken
+	}
+	return c.AppSecurity
+}
+
 // MessageTypes is a list of values of the API's parameter messageType.
 type MessageTypes []string
 

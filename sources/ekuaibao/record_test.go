@@ -52,7 +52,7 @@ func TestRecords(t *testing.T) {
 			tt.want.Rank = sources.UnknownRank
 		}
 		if tt.want.ID == "sha256" {
-			tt.want.ID = "sha256:" + jsonrows.Sum([]byte(tt.row))
+			tt.want.ID = sources.HashID + jsonrows.Sum([]byte(tt.row))
 		}
 		if class, _ := fault.Class(got.Fault); got.ID != tt.want.ID || got.Rank != tt.want.Rank || got.Terminal != tt.want.Terminal || class != tt.class {
 			t.Errorf("%s: got %+v, want %+v, class %q", tt.name, got, tt.want, tt.class)
@@ -80,7 +80,7 @@ func TestLongID(t *testing.T) {
 			}
 			want := id
 			if n > jsonrows.MaxID {
-				want = "sha256:" + jsonrows.Sum([]byte(row))
+				want = sources.HashID + jsonrows.Sum([]byte(row))
 			}
 			if r := records[0]; r.ID != want || n > jsonrows.MaxID && (r.Fault == nil || len(r.Fault.Error()) > 200) {
 				t.Errorf("id of %d bytes: got id %.100s, fault %v", n, r.ID, r.Fault)

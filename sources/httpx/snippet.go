@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"connector/internal/privacy"
 )
 
 const (
@@ -11,7 +13,9 @@ const (
 	ellipsis   = "\u2026" // marks a cut snippet
 )
 
-// snippet returns the beginning of an answer as one short line of plain text.
+// snippet returns the beginning of an answer as one short line of plain text,
+// without what is personal in it: a provider may quote a row, or hold rows where
+// none are expected.
 func (r redactor) snippet(body []byte) string {
 	plain := strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) || unicode.IsSpace(c) {
@@ -19,7 +23,7 @@ func (r redactor) snippet(body []byte) string {
 		}
 		return c
 	}, strings.ToValidUTF8(string(body), "\uFFFD"))
-	plain = r.beginningOf(strings.Join(strings.Fields(plain), " "))
+	plain = privacy.MaskQuoted(r.beginningOf(strings.Join(strings.Fields(plain), " ")))
 	if len(plain) <= maxSnippet {
 		return plain
 	}

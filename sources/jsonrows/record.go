@@ -60,7 +60,7 @@ func Reject(rec sources.Record, class, id string, err error) sources.Record {
 	}
 	rec.ID, rec.Print, rec.Rank, rec.Terminal = id, hash, sources.UnknownRank, id == ""
 	if id == "" {
-		rec.ID = "sha256:" + hash
+		rec.ID = sources.HashID + hash
 	}
 	rec.Fault = fault.Reject(class, err)
 	return rec

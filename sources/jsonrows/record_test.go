@@ -10,7 +10,7 @@ import (
 
 func TestIdentify(t *testing.T) {
 	rec := sources.Record{Raw: []byte(`{"a":1}`), Size: 7}
-	hash := "sha256:" + Sum(rec.Raw)
+	hash := sources.HashID + Sum(rec.Raw)
 	for _, tt := range []struct{ id, want, class string }{
 		{"1", "1", ""},
 		{strings.Repeat("x", MaxID), strings.Repeat("x", MaxID), ""},
@@ -31,11 +31,11 @@ func TestIdentify(t *testing.T) {
 // TestSkippedRecord wants the hash of a row only where its beginning is kept alone.
 func TestSkippedRecord(t *testing.T) {
 	row := Row{Raw: []byte(`[1]`), Size: 3, SHA256: Sum([]byte(`[1]`))}
-	if got := row.Record("HQ_MAX_ROW_BYTES"); got.SHA256 != "" || got.ID != "sha256:"+row.SHA256 || !strings.Contains(got.Fault.Error(), "HQ_MAX_ROW_BYTES") {
+	if got := row.Record("HQ_MAX_ROW_BYTES"); got.SHA256 != "" || got.ID != sources.HashID+row.SHA256 || !strings.Contains(got.Fault.Error(), "HQ_MAX_ROW_BYTES") {
 		t.Errorf("whole: got %+v", got)
 	}
 	row.Size = 4
-	if got := row.Record("X"); got.SHA256 != row.SHA256 || got.ID != "sha256:"+row.SHA256 {
+	if got := row.Record("X"); got.SHA256 != row.SHA256 || got.ID != sources.HashID+row.SHA256 {
 		t.Errorf("beginning: got %+v", got)
 	}
 }

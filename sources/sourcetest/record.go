@@ -54,7 +54,7 @@ func (c *checker) record(src sources.Source, st sources.Stream, rec sources.Reco
 // shape checks what every record keeps.
 func shape(rec sources.Record) error {
 	cut := rec.Size > int64(len(rec.Raw))
-	hash, isHash := strings.CutPrefix(rec.ID, "sha256:")
+	hash, isHash := strings.CutPrefix(rec.ID, sources.HashID)
 	whole := rec.SHA256
 	if whole == "" {
 		sum := sha256.Sum256(rec.Raw)

@@ -261,7 +261,7 @@ func brokenRecords() []broken {
 		})},
 		{"id is no hash of the row", "record", each(func(_ *provider, r *sources.Record) {
 			if r.Fault != nil {
-				r.ID = "sha256:" + strings.Repeat("0", 64)
+				r.ID = sources.HashID + strings.Repeat("0", 64)
 			}
 		})},
 		{"size missing", "record", each(func(_ *provider, r *sources.Record) { r.Size = 0 })},

@@ -58,6 +58,9 @@ func (c *Config) Budget() config.Budget {
 	return config.Budget{Credential: config.Credential(string(base), c.AppID), Every: c.MinInterval, Rows: c.Rows}
 }
 
+// Secret implements [config.AccountConfig].
+func (c *Config) Secret() secret.String { return c.AppKey }
+
 // vendors reports whether an address is one of the vendor's, for either call.
 func vendors(base config.URL) bool {
 	return slices.Contains(APILogMessage.call().hosts, base) || slices.Contains(APISMSLog.call().hosts, base)

@@ -46,7 +46,7 @@ func TestRecords(t *testing.T) {
 			tt.want.Rank = sources.UnknownRank
 		}
 		if tt.want.ID == "sha256" {
-			tt.want.ID = "sha256:" + jsonrows.Sum([]byte(tt.row))
+			tt.want.ID = sources.HashID + jsonrows.Sum([]byte(tt.row))
 		}
 		class, _ := fault.Class(got.Fault)
 		if got.ID != tt.want.ID || got.Rank != tt.want.Rank || got.Terminal != tt.want.Terminal || class != tt.class || !got.Created.Equal(tt.want.Created) {

@@ -212,7 +212,7 @@ func TestSameRecords(t *testing.T) {
 			}
 		}
 	}
-	if a, b := newSource(t, settings(base, base)).Streams()[0], newSource(t, func() Config { c := settings(base, base); c.API = APISMSLog; return c }()).Streams()[0]; a != b {
+	if a, b := newSource(t, settings(base, base)).Streams()[0], newSource(t, func() Config { c := settings(base, base); c.API = APISMSLog; return c }()).Streams()[0]; fmt.Sprint(a) != fmt.Sprint(b) {
 		t.Errorf("got streams %v and %v, want the same", a, b)
 	}
 }

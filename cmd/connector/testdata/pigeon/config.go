@@ -29,6 +29,9 @@ func (c *Config) Validate(v *config.Faults) {
 	v.Check(c.MinInterval > 0, "MIN_INTERVAL", "must be more than 0")
 }
 
+// Secret implements [config.AccountConfig].
+func (c *Config) Secret() secret.String { return c.APIKey }
+
 // Budget implements [config.AccountConfig].
 func (c *Config) Budget() config.Budget {
 	return config.Budget{Credential: config.Credential(string(c.BaseURL), c.APIKey.Reveal()), Every: c.MinInterval, Rows: pageRows}

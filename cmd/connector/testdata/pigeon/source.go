@@ -50,7 +50,16 @@ func (s *Source) variable(suffix string) string { return strings.ToUpper(s.accou
 
 // Streams lists the one stream.
 func (s *Source) Streams() []sources.Stream {
-	return []sources.Stream{{Name: "push", Tick: tick, MaxWindow: maxWindow}}
+	return []sources.Stream{{Name: "push", Tick: tick, MaxWindow: maxWindow, Fields: fields}}
+}
+
+// fields are what the rows hold.
+var fields = sources.Fields{
+	"id":       {Kind: sources.KindPlain},
+	"created":  {Kind: sources.KindPlain},
+	"state":    {Kind: sources.KindPlain},
+	"attempts": {Kind: sources.KindPlain},
+	"text":     {Kind: sources.KindText},
 }
 
 // Owner is not known: no answer names it.
