@@ -369,7 +369,10 @@ func (r *retrier) some(ctx context.Context, records []sources.Record, w sources.
 func (r *retrier) one(ctx context.Context, b *batch, a *attempt, near sources.Span) error {
 	rec := a.rec
 	undo := b.ledger.Undo(rec.ID)
-	refuse := func(fate Fate, err error) { a.failing, a.reason = fate, cut(r.account.Privacy.Reason(err), maxReason); undo() }
+	refuse := func(fate Fate, err error) {
+		a.failing, a.reason = fate, cut(r.account.Privacy.Reason(err), maxReason)
+		undo()
+	}
 	m, v, err := r.attempt(ctx, b, rec, near)
 	if stop, ok := errors.AsType[ledgerError](err); ok {
 		return stop.error
