@@ -25,24 +25,24 @@ var testFields = sources.Fields{
 	"id": {Kind: sources.KindPlain}, "at": {Kind: sources.KindPlain},
 }
 
-// canary is personal data that is to appear nowhere.
-type canary struct{ kind, it string }
+// datum is personal data that is to appear nowhere.
+type datum struct{ kind, it string }
 
-func drawCanary(t *rapid.T) canary {
+func drawDatum(t *rapid.T) datum {
 	digits := func(n int, first string) string {
 		return first + rapid.StringMatching(fmt.Sprintf(`[0-9]{%d}`, n-len(first))).Draw(t, "digits")
 	}
-	switch kind := rapid.SampledFrom([]string{"phone", "code", "name", "email", "id"}).Draw(t, "canary"); kind {
+	switch kind := rapid.SampledFrom([]string{"phone", "code", "name", "email", "id"}).Draw(t, "datum"); kind {
 	case "phone":
-		return canary{kind, digits(11, rapid.SampledFrom([]string{"13", "15", "19"}).Draw(t, "net"))}
+		return datum{kind, digits(11, rapid.SampledFrom([]string{"13", "15", "19"}).Draw(t, "net"))}
 	case "code":
-		return canary{kind, digits(6, "")}
+		return datum{kind, digits(6, "")}
 	case "name":
-		return canary{kind, rapid.SampledFrom([]string{"欧阳金丝雀", "Kanarienvogel, Hansi"}).Draw(t, "name")}
+		return datum{kind, rapid.SampledFrom([]string{"欧阳金丝雀", "Kanarienvogel, Hansi"}).Draw(t, "name")}
 	case "email":
-		return canary{kind, "hansi" + digits(3, "") + "@kanarie.example"}
+		return datum{kind, "hansi" + digits(3, "") + "@kanarie.example"}
 	default:
-		return canary{kind, digits(6, "11") + "19900307" + digits(4, "")}
+		return datum{kind, digits(6, "11") + "19900307" + digits(4, "")}
 	}
 }
 
@@ -61,8 +61,8 @@ func written(t *rapid.T, s string) string {
 	return `"` + b.String() + `"`
 }
 
-// value returns JSON that holds the canary where the rules look for it.
-func (c canary) body(t *rapid.T) string {
+// value returns JSON that holds the datum where the rules look for it.
+func (c datum) body(t *rapid.T) string {
 	key := "note"
 	if c.kind == "name" || c.kind == "code" {
 		key = rapid.SampledFrom([]string{"realName", "user_name", "Pass-Word", "客户姓名", "verifyCode", "address"}).Draw(t, "key")
@@ -102,8 +102,8 @@ func (c canary) body(t *rapid.T) string {
 	}
 }
 
-// row returns a row that holds the canary somewhere.
-func (c canary) row(t *rapid.T) string {
+// row returns a row that holds the datum somewhere.
+func (c datum) row(t *rapid.T) string {
 	fields := []string{`"id":"7ac6"`, `"at":"2015-01-19 15:21:27"`, `"plain":{"a":[1,true,null]}`}
 	places := []string{"request", "unknown", "deep"}
 	if c.kind != "name" {
@@ -137,8 +137,8 @@ func (c canary) row(t *rapid.T) string {
 	return "{" + strings.Join(fields, ",") + "}"
 }
 
-// check wants that text holds the canary in no spelling.
-func (c canary) check(t *rapid.T, what, text string) {
+// check wants that text holds the datum in no spelling.
+func (c datum) check(t *rapid.T, what, text string) {
 	for _, shown := range []string{text, unescape(text), unescape(unescape(text))} {
 		if strings.Contains(shown, c.it) {
 			t.Fatalf("%s holds %s: %s", what, c.it, text)
@@ -187,11 +187,11 @@ func encoded(t rapid.TB, e schema.Event) string {
 	return string(m.Body)
 }
 
-// TestCanary places personal data anywhere in a row: it is in no event and in no
+// TestAnywhere places personal data anywhere in a row: it is in no event and in no
 // dead letter, whatever is left of the row.
-func TestCanary(t *testing.T) {
+func TestAnywhere(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := drawCanary(t)
+		c := drawDatum(t)
 		row := c.row(t)
 		p := New(rapid.SampledFrom([]Mode{Standard, Strict}).Draw(t, "mode"), Rules{}, secret.New("key"), true)
 		rec := sources.Record{ID: "7ac6", Raw: []byte(row), Size: int64(len(row))}
@@ -235,7 +235,7 @@ func TestCanary(t *testing.T) {
 // TestIdempotent masks what was masked: nothing changes any more.
 func TestIdempotent(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		row := drawCanary(t).row(t)
+		row := drawDatum(t).row(t)
 		p := New(rapid.SampledFrom([]Mode{Standard, Strict}).Draw(t, "mode"), Rules{}, secret.New("key"), true)
 		once, _ := p.row(sources.Record{Raw: []byte(row), Size: int64(len(row))}, "toy", testFields)
 		twice, _ := p.row(sources.Record{Raw: once, Size: int64(len(once))}, "toy", testFields)
@@ -257,7 +257,7 @@ func TestIdempotent(t *testing.T) {
 // TestOff leaves events and rows as they are.
 func TestOff(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		row := drawCanary(t).row(t)
+		row := drawDatum(t).row(t)
 		e := made(t, row)
 		e.Privacy, e.Raw = schema.PrivacyOff, row
 		want := encoded(t, e)
