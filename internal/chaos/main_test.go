@@ -15,8 +15,11 @@ import (
 	"go.uber.org/goleak"
 )
 
+// fewKills is what the suite has time for.
+const fewKills = 10
+
 var (
-	killsFlag = flag.Int("chaos.kills", 10, "kills of the connector, for each sink")
+	killsFlag = flag.Int("chaos.kills", fewKills, "kills of the connector, for each sink")
 	seedFlag  = flag.Uint64("chaos.seed", uint64(time.Now().UnixNano()), "what is drawn: kills and rows")
 )
 

@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,9 @@ import (
 	"connector/internal/failpoint"
 	"connector/schema"
 )
+
+// enoughRetries is at how many failpoints retries are killed at least.
+const enoughRetries = 3
 
 // TestRetryKilled kills retries of dead letters at each step of a commit, and
 // goes on with what is unresolved: each event and each resolution is there once.
@@ -33,13 +37,9 @@ func retryKilled(t *testing.T, p *place) {
 	before := p.read(t)
 	vars := append(slices.Clone(small), "HQ_MAX_ROW_BYTES=64KiB", "OTP_MAX_ROW_BYTES=64KiB")
 	kills := map[failpoint.Point]bool{}
-	points := p.points
-	if *killsFlag > 10 {
-		points = slices.Concat(points, points)
-	}
-	for n, point := range points {
-		if _, provoked := p.provoke[point]; provoked || slices.Contains(p.once, point) {
-			continue
+	for n, point := range retryPoints(p) {
+		if *killsFlag <= fewKills && len(kills) == enoughRetries {
+			break
 		}
 		ids := tooLarge(t, path, vars)
 		if len(ids) < 4 {
@@ -51,18 +51,35 @@ func retryKilled(t *testing.T, p *place) {
 			c.kill()
 			t.Fatalf("a retry does not end; it said\n%s", c.said())
 		}
-		if kills[point] = kills[point] || c.killed(); !c.killed() && c.cmd.ProcessState.ExitCode() != 0 {
+		if c.killed() {
+			kills[point] = true
+		} else if c.cmd.ProcessState.ExitCode() != 0 {
 			t.Fatalf("a retry ended with %v; it said\n%s", c.cmd.ProcessState, c.said())
 		}
 	}
 	reached := slices.DeleteFunc(slices.Clone(p.points), func(at failpoint.Point) bool { return !kills[at] })
-	if len(reached) < 4 {
+	if len(reached) < enoughRetries {
 		t.Errorf("killed at %v only", reached)
 	}
 	finish(t, path, patience, vars, "deadletter", "retry", "--yes", "--class", "too_large")
 	finish(t, path, patience, vars, "run", "--once")
 	onceEach(t, before, p.read(t))
 	t.Logf("%s: killed at %v", t.Name(), reached)
+}
+
+// retryPoints returns the failpoints that a retry may come to, in an order that
+// is drawn; for a long run each twice.
+func retryPoints(p *place) []failpoint.Point {
+	points := slices.DeleteFunc(slices.Clone(p.points), func(at failpoint.Point) bool {
+		_, provoked := p.provoke[at]
+		return provoked || slices.Contains(p.once, at)
+	})
+	rng := rand.New(rand.NewPCG(*seedFlag, 0))
+	rng.Shuffle(len(points), func(i, k int) { points[i], points[k] = points[k], points[i] })
+	if *killsFlag > fewKills {
+		return slices.Concat(points, points)
+	}
+	return points
 }
 
 // largeRows serves rows of which some are larger than the connector takes, and
