@@ -96,6 +96,7 @@ func (a *Retrier) prepare(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, r := range a.pipeline.runners {
+		r.validate.strict = true // else one that was found invalid is published because it is not its turn
 		s := &retrier{runner: r, what: a.what, pending: map[string][]int{}}
 		for _, l := range letters {
 			if l.Source == r.from {
@@ -340,11 +341,10 @@ func (r *retrier) some(ctx context.Context, records []sources.Record, w sources.
 	messages := 0
 	for _, rec := range records {
 		places := r.match(rec)
-		if messages > 0 && messages+1+len(places) > r.commits.most() {
+		if tried[rec.ID] != nil || messages > 0 && messages+1+len(places) > r.commits.most() {
 			break
 		}
-		n++
-		if tried[rec.ID] != nil || len(places) == 0 {
+		if n++; len(places) == 0 {
 			continue
 		}
 		a := &attempt{rec: rec, places: places}

@@ -426,3 +426,28 @@ func TestReplayRevives(t *testing.T) {
 		}
 	})
 }
+
+// A row that the provider shows twice in one answer, unreadable and then in order, is tried twice.
+func TestRetryOfARowShownTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := map[string]bool{"a": true}
+		p := &provider{streams: []string{"s"}, unfit: named(bad), rows: map[string][]row{"s": {{id: "a", created: at(-time.Minute)}}}}
+		sink := &memory{promise: sinks.ExactlyOnce}
+		opts := options(p, sink)
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		bad["a"] = false
+		p.spoil = func(list []sources.Record, _ sources.Span) []sources.Record {
+			if len(list) == 0 {
+				return nil
+			}
+			torn := list[0]
+			torn.Fault = fault.Reject("decode", errors.New("torn"))
+			return []sources.Record{torn, list[0]}
+		}
+		if got, want := retry(t, opts, pipeline.Retry{}), "a published"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}

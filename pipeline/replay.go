@@ -335,7 +335,7 @@ func (b *batch) repeat(ctx context.Context, rec sources.Record, near sources.Spa
 	switch {
 	case !known.Current:
 		b.runner.metrics.stale.Inc()
-	case known.Dead && b.runner.possible(rec):
+	case known.Dead:
 		b.revive(rec, what)
 	default:
 		b.add(rec, checkpoint.Version{Revision: known.Revision}, what)
@@ -347,7 +347,9 @@ func (b *batch) repeat(ctx context.Context, rec sources.Record, near sources.Spa
 // published, so it bears no mark of the replay, by which a refusal does not count either.
 func (b *batch) revive(rec sources.Record, what *Replay) {
 	undo := b.ledger.Undo(rec.ID)
+	b.runner.validate.strict = true // else one that was found invalid is published because it is not its turn
 	m, err := b.runner.event(rec, b.ledger.Revive(rec), nil)
+	b.runner.validate.strict = false
 	if err != nil {
 		undo()
 		b.letter(rec, err, what.ID, nil)

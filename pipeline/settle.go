@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"connector/checkpoint"
 	"connector/schema"
 	"connector/sources"
 )
@@ -53,12 +52,6 @@ func (b *batch) retry(rec sources.Record, t *trial) {
 		b.retried = map[string]*trial{}
 	}
 	b.retried[rec.ID] = t
-}
-
-// possible reports whether an event can be made of a record.
-func (r *runner) possible(rec sources.Record) bool {
-	_, err := r.event(rec, checkpoint.Version{Revision: 1}, nil)
-	return err == nil
 }
 
 // settled returns the dead letters of the batch with the resolutions in their

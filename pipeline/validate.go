@@ -17,14 +17,15 @@ type Validate struct {
 // sampler chooses and checks the events of one stream.
 type sampler struct {
 	Validate
-	events int // so far
+	events int  // so far
+	strict bool // whether it is the turn of every event, unless none is checked
 }
 
 // check checks the body of an event when it is its turn. The error is a reason to
 // bury the record: it names the place and the rule, and holds no value.
 func (s *sampler) check(m *schema.Message) error {
 	s.events++
-	if s.Every == 0 || (s.events-1)%s.Every != 0 {
+	if s.Every == 0 || !s.strict && (s.events-1)%s.Every != 0 {
 		return nil
 	}
 	body := m.Body

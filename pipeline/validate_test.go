@@ -71,3 +71,37 @@ func TestValidate(t *testing.T) {
 		})
 	}
 }
+
+// TestValidateOfDeadLetters wants that neither a replay nor a retry publishes an event that was
+// found invalid, because it is not its turn to be checked.
+func TestValidateOfDeadLetters(t *testing.T) {
+	validator, err := schema.NewValidator(schema.Released().Newest().Event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {{id: "bad 1", created: at(-2 * time.Minute)}, {id: "bad 2", created: at(-time.Minute)}}}}
+		sink := &memory{lax: true}
+		with := func(every int) pipeline.Options {
+			opts := options(p, sink)
+			opts.Accounts[0].Source = careless{p}
+			opts.Validate = pipeline.Validate{Every: every, Validator: validator}
+			return opts
+		}
+		if err := runFor(t, with(1), 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if err := pipeline.New(with(1000)).Replay(since(time.Hour)).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := sink.versions(); len(got) != 0 {
+			t.Errorf("the replay published %q, want nothing", got)
+		}
+		if got, want := retry(t, with(1000), pipeline.Retry{}), "bad 1 failing, bad 2 failing"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		if got, want := retry(t, with(0), pipeline.Retry{}), "bad 1 published, bad 2 published"; got != want {
+			t.Errorf("unchecked: got %q, want %q", got, want)
+		}
+	})
+}
