@@ -46,7 +46,7 @@ func decodeDelta(key string, value []byte) (delta, error) {
 	if err != nil {
 		return delta{}, err
 	}
-	r := reader{b: body}
+	r := reader{b: body, version: version}
 	d := delta{number: r.uvarint(), guessed: version == v2Encoding}
 	for range r.count(2) {
 		d.dropped = append(d.dropped, r.bucketKey())
@@ -68,7 +68,7 @@ func decodeDelta(key string, value []byte) (delta, error) {
 // entries reads the entries of a put and their names.
 func (r *reader) entries() (map[uint64]entry, map[uint64]name) {
 	n := r.count(entrySize)
-	c := content{entries: r.bytes(n * entrySize)}
+	c := content{entries: r.entriesOf(r.bytes(n * entrySize))}
 	rest := *r
 	r.skip(c.entries)
 	c.names = rest.b[:len(rest.b)-len(r.b)]
@@ -111,8 +111,9 @@ func appendReach(b []byte, k bucketKey, r reach) []byte {
 // reader reads what the append functions wrote. After a first fault all
 // values are zero.
 type reader struct {
-	b   []byte
-	bad bool
+	b       []byte
+	bad     bool
+	version byte // encoding of entries; 0: today's
 }
 
 func (r *reader) fail() { r.b, r.bad = nil, true }

@@ -20,7 +20,7 @@ import (
 //	s/<Unix seconds>         savepoint: the ranges of the head as they were
 //
 // A value begins with the encoding's version and ends with the CRC-32C of the
-// key and all of the value before it. Values of version 2 are read, too. Integers are big-endian or varints,
+// key and all of the value before it. Values of versions 2 and 3 are read, too. Integers are big-endian or varints,
 // times are Unix nanoseconds.
 const (
 	headName   = "h"
@@ -30,7 +30,8 @@ const (
 	saveName   = "s/"
 	slots      = 64
 
-	encodingVersion = 3
+	encodingVersion = 4
+	v3Encoding      = 3
 	v2Encoding      = 2
 	sumSize         = 4
 	pageHeaderSize  = 1 + 8 + 4
@@ -61,7 +62,7 @@ func unseal(key string, value []byte) (version byte, body []byte, err error) {
 	}
 	body = value[:len(value)-sumSize]
 	switch {
-	case body[0] != encodingVersion && body[0] != v2Encoding:
+	case body[0] != encodingVersion && body[0] != v3Encoding && body[0] != v2Encoding:
 		return 0, nil, errEncoding
 	case checksum(key, body) != binary.BigEndian.Uint32(value[len(body):]):
 		return 0, nil, errDamaged
@@ -104,10 +105,14 @@ func decodePage(key string, value []byte) (page, error) {
 		return nil, err
 	}
 	p := page(value)
-	if version == v2Encoding {
-		if p, err = pageOfV2(key, value); err != nil {
-			return nil, err
-		}
+	switch version {
+	case v2Encoding:
+		p, err = pageOfV2(key, value)
+	case v3Encoding:
+		p, err = pageOfV3(key, value)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if len(p) < pageHeaderSize+sumSize || p.count() > (len(p)-pageHeaderSize-sumSize)/entrySize || !p.content().sound() {
 		return nil, errDamaged

@@ -1,6 +1,8 @@
 package checkpoint
 
 import (
+	"bytes"
+	"encoding/binary"
 	"reflect"
 	"slices"
 	"strings"
@@ -244,5 +246,64 @@ func TestFoldRankKeepsOrder(t *testing.T) {
 func TestDamagedIsFatal(t *testing.T) {
 	if err := damaged("k", errMissing); !fault.IsFatal(err) || !strings.Contains(err.Error(), "restore the checkpoint from a backup") {
 		t.Errorf("got %v, want a fatal error with a remedy", err)
+	}
+}
+
+// TestThirdEncoding reads values whose entries have 12 bits of revision and no word of dead versions.
+func TestThirdEncoding(t *testing.T) {
+	v3 := func(id uint64, revision uint16) []byte {
+		b := appendEntry(nil, id, entry{print: 5, rank: 1})
+		binary.BigEndian.PutUint16(b[22:], revision|uint16(terminal)<<stateShift)
+		return b
+	}
+	third := func(key string, value []byte) []byte {
+		b := bytes.Clone(value[:len(value)-sumSize])
+		b[0] = v3Encoding
+		return seal(key, b)
+	}
+	want := map[uint64]entry{
+		1: {print: 5, rank: 1, state: terminal, dead: true},
+		2: {print: 5, rank: 1, state: terminal, revision: 7},
+		3: {print: 5, rank: 1, state: terminal, revision: maxRevision},
+	}
+	entries := slices.Concat(v3(1, 0), v3(2, 7), v3(3, 3072))
+
+	p, err := decodePage(key, third(key, newPage(key, 9, content{entries: entries})))
+	if err != nil || p.folded() != 9 || p.count() != 3 {
+		t.Fatalf("page: got %v, %v", p, err)
+	}
+	for id, h := range p.content().all() {
+		if h.entry != want[id] {
+			t.Errorf("page: got %+v, want %+v", h.entry, want[id])
+		}
+	}
+
+	same := map[uint64]entry{}
+	for rest := entries; len(rest) > 0; rest = rest[entrySize:] {
+		id, e := entryAt(rest)
+		same[id] = e
+	}
+	d, err := decodeDelta(key, third(key, encodeDelta(key, delta{number: 1, puts: []put{{bucket: bucketKey{block: 1}, entries: same}}})))
+	if err != nil || !reflect.DeepEqual(d.puts[0].entries, want) {
+		t.Errorf("delta: got %+v, %v, want %+v", d, err, want)
+	}
+
+	l := New("hq", sources.Stream{Name: "flow", Tick: time.Second}, time.Unix(0, 0), nil)
+	b := l.Begin()
+	b.records[hash("a")] = slot{at: bucketKey{block: 1}, entry: same[3], known: true}
+	b.reached[bucketKey{block: 1}] = reach{}
+	if m, err := decodeMark(third(markName, b.Mark("a"))); err != nil || m.entry != want[3] {
+		t.Errorf("mark: got %+v, %v, want %+v", m, err, want[3])
+	}
+}
+
+// TestSecondEncodingOfRevisions reads an entry whose revision has the bits of today's flags.
+func TestSecondEncodingOfRevisions(t *testing.T) {
+	for given, want := range map[uint16]entry{3072: {revision: maxRevision}, 0: {dead: true}} {
+		b := appendEntry(nil, 1, entry{})
+		binary.BigEndian.PutUint16(b[22:], given)
+		if _, got := entryOfV2(b); got != want {
+			t.Errorf("revision %d: got %+v, want %+v", given, got, want)
+		}
 	}
 }

@@ -20,7 +20,7 @@ func (b *Batch) Known(r sources.Record) Known {
 	}
 	print, was := hash(r.Print)>>16, s.entry
 	k := Known{Record: true, Revision: int(was.revision), Current: print == was.print, Unresolved: was.unresolved()}
-	k.Dead = k.Current && (was.dead || was.revision == 0)
+	k.Dead = k.Current && was.dead
 	if r.Rank == sources.UnknownRank { // Admit keeps the print of such a version as the one before
 		k.Current = k.Current || was.prev != 0 && uint32(print>>16) == was.prev
 	}

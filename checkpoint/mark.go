@@ -69,8 +69,8 @@ func HasMarks(entries []Entry) bool {
 }
 
 func openMark(value []byte) (reader, error) {
-	_, body, err := unseal(markName, value)
-	return reader{b: body}, err
+	version, body, err := unseal(markName, value)
+	return reader{b: body, version: version}, err
 }
 
 // text reads what is written as its length and its bytes.
@@ -101,7 +101,7 @@ func decodeMark(value []byte) (mark, error) {
 	r.text()
 	m := mark{number: r.uvarint(), index: r.uvarint(), bucket: r.bucketKey()}
 	m.reach = r.reach(m.bucket)
-	m.id, m.entry = entryAt(r.bytes(entrySize))
+	m.id, m.entry = entryAt(r.entriesOf(r.bytes(entrySize)))
 	if m.named {
 		var id []byte
 		id, m.name = r.name(m.state)

@@ -75,6 +75,7 @@ func (l *Ledger) addV1(key string, b []byte) error {
 	if b[v1RecordSize-1] == 1 {
 		e.state = terminal
 	}
+	e.dead = e.revision == 0
 	bk.of(id).set(l.head.number, id, e, name{})
 	bk.tally = bk.plus(tally{1, id})
 	return nil
@@ -132,6 +133,7 @@ func entryOfV2(b []byte) (id uint64, e entry) {
 		e.state = terminal
 	}
 	e.revision = min(last&(v2WasOpen-1), maxRevision)
+	e.dead, e.owing = e.revision == 0, false
 	return id, e
 }
 
@@ -158,6 +160,41 @@ func (r *reader) entriesOfV2() map[uint64]entry {
 		entries[id] = e
 	}
 	return entries
+}
+
+// The third encoding had 12 bits for the revision. It did not say which versions
+// are dead: only of a record without an event is that known.
+const v3MaxRevision = 1<<12 - 1
+
+// entriesOf returns the entries of a value as today's.
+func (r *reader) entriesOf(given []byte) []byte {
+	if r.version == v3Encoding {
+		return entriesOfV3(given)
+	}
+	return given
+}
+
+// entriesOfV3 returns entries of the third encoding as today's.
+func entriesOfV3(given []byte) []byte {
+	entries := make([]byte, 0, len(given))
+	for ; len(given) >= entrySize; given = given[entrySize:] {
+		id, e := entryAt(given)
+		e.revision = min(binary.BigEndian.Uint16(given[22:])&v3MaxRevision, maxRevision)
+		e.dead, e.owing = e.revision == 0, false
+		entries = appendEntry(entries, id, e)
+	}
+	return entries
+}
+
+// pageOfV3 returns a page of the third encoding as one of today's.
+func pageOfV3(key string, value []byte) (page, error) {
+	p := page(value)
+	if len(p) < pageHeaderSize+sumSize || p.count() > (len(p)-pageHeaderSize-sumSize)/entrySize {
+		return nil, errDamaged
+	}
+	c := p.content()
+	c.entries = entriesOfV3(c.entries)
+	return newPage(key, p.folded(), c), nil
 }
 
 // Upgrade rewrites the streams of a store that are in an older encoding, each

@@ -178,8 +178,54 @@ func TestSecondEncodingIsReplaced(t *testing.T) {
 		d.commit(t, b)
 	}
 	for key, value := range d.state {
-		if value[0] != 3 && !checkpoint.Paged(key) {
+		if value[0] != 4 && !checkpoint.Paged(key) {
 			t.Errorf("entry %q has version %d", key, value[0])
+		}
+	}
+}
+
+// TestThirdEncodingOfStream reads testdata/v3.json, which the third encoding wrote: 12 records, of which
+// every third became a dead letter, one with 1500 versions, and a dead one in a delta.
+func TestThirdEncodingOfStream(t *testing.T) {
+	for _, commits := range []int{0, 20} {
+		d := stored(t, "testdata/v3.json")
+		d.shrink = func(l *checkpoint.Ledger) { l.Shrink(4, 6, 3, 9) }
+		d.stream.Leaves = true
+		for n := range commits {
+			b := d.ledger(t).Begin()
+			admit(t, b, rec(fmt.Sprint("new", n), n, 1, "p", false), span(0, 3600))
+			d.commit(t, b)
+		}
+		b := d.ledger(t).Begin()
+		known := func(r sources.Record, want checkpoint.Known) {
+			t.Helper()
+			if revision, fresh := admit(t, b, r, span(0, 3600)); fresh {
+				t.Errorf("%d commits: record %s is new, revision %d", commits, r.ID, revision)
+			}
+			if got := b.Known(r); got != want {
+				t.Errorf("%d commits: record %s: got %+v, want %+v", commits, r.ID, got, want)
+			}
+		}
+		for i := range 12 {
+			r, want := rec(fmt.Sprint(i), i*10, 1, "p", i%2 == 0), checkpoint.Known{Record: true, Revision: 1, Current: true}
+			switch {
+			case i == 9: // both of its versions are
+				r.Rank, r.Print, want = 2, "q", checkpoint.Known{Record: true, Current: true, Dead: true, Unresolved: true}
+			case i%4 == 1:
+				r.Rank, r.Print, want.Revision = 2, "q", 2
+			case i%3 == 0:
+				want = checkpoint.Known{Record: true, Current: true, Dead: true, Unresolved: true}
+			}
+			known(r, want)
+		}
+		known(rec("20", 200, 1, "p", false), checkpoint.Known{Record: true, Current: true, Dead: true, Unresolved: true})
+		known(rec("restless", 600, 1500, "1499", false), checkpoint.Known{Record: true, Revision: 1023, Current: true})
+		got, err := b.Admit(t.Context(), rec("restless", 600, 1501, "1500", false), span(0, 3600))
+		if want := (checkpoint.Version{Revision: 1023, Fresh: true}); err != nil || got != want {
+			t.Errorf("%d commits: got %+v, %v, want %+v", commits, got, err, want)
+		}
+		if got, err = b.Admit(t.Context(), rec("20", 200, 2, "q", false), span(0, 3600)); err != nil || !got.Resolves {
+			t.Errorf("%d commits: got %+v, %v, want that it resolves", commits, got, err)
 		}
 	}
 }
