@@ -92,8 +92,12 @@ func (r *runner) admit(ctx context.Context, records []sources.Record, w sources.
 	return b, rest, nil
 }
 
-// full reports whether there may be no room for what becomes of rec.
+// full reports whether there may be no room for what becomes of rec, or a version of it
+// may be taken back, and this one with it.
 func (b *batch) full(rec sources.Record) bool {
+	if b.retried[rec.ID] != nil {
+		return true
+	}
 	room := b.runner.commits.most() - b.messages()
 	return room <= 0 || room == 1 && b.messages() > 0 && b.ledger.Known(rec).Unresolved
 }

@@ -451,3 +451,43 @@ func TestRetryOfARowShownTwice(t *testing.T) {
 		}
 	})
 }
+
+// A replay is shown a dead version and the next one in one answer: what the sink refuses of the
+// second does not undo the first.
+func TestReplayOfTwoVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := map[string]bool{"a": true}
+		p := &provider{streams: []string{"s"}, unfit: named(bad), rows: map[string][]row{"s": {{id: "a", created: at(-time.Minute)}}}}
+		sink := &memory{promise: sinks.ExactlyOnce}
+		opts := options(p, sink)
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		bad["a"] = false
+		p.spoil = func(list []sources.Record, _ sources.Span) []sources.Record {
+			for _, r := range list {
+				r.Print, r.Rank, r.Raw = "2", 2, []byte(`{"id":"a","v":2}`)
+				list = append(list, r)
+			}
+			return list
+		}
+		sink.fail = func(_ int, c sinks.Commit) error {
+			for i := range c.Events {
+				if strings.Contains(string(c.Events[i].Body), `\"v\":2`) {
+					return &sinks.RejectedError{Messages: []sinks.Rejection{{Index: i, Err: errors.New("no")}}}
+				}
+			}
+			return nil
+		}
+		if err := pipeline.New(opts).Replay(since(time.Hour)).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := runFor(t, opts, 5*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		wantStory(t, "both", sink.events, "a 1")
+		if got, want := sink.deadStory(t), "dead a, published a, dead a"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
