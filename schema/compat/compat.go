@@ -38,7 +38,7 @@ func Compare(old, new []byte) ([]Change, error) {
 		return nil, fmt.Errorf("new schema: %w", err)
 	}
 	c := comparer{old: o, new: n, seen: map[pair]bool{}}
-	if err := c.schema(part{value: o.root}, part{value: n.root}, false); err != nil {
+	if err := c.schema(part{value: o.root}, part{value: n.root}, false, nil); err != nil {
 		return nil, err
 	}
 	return c.changes, nil
@@ -70,12 +70,14 @@ type comparer struct {
 type pair struct {
 	old, new string
 	exact    bool
+	around   string
 }
 
 // schema compares two subschemas. Below a keyword such as anyOf even a new
-// property may change what is valid: exact is set, and it is refused.
-func (c *comparer) schema(old, new part, exact bool) error {
-	at := pair{old.at, new.at, exact}
+// property may change what is valid: exact is set, and it is refused. around are the
+// old schemas that hold for the same value, because they list this one in allOf.
+func (c *comparer) schema(old, new part, exact bool, around []node) error {
+	at := pair{old.at, new.at, exact, places(around)}
 	if c.seen[at] {
 		return nil
 	}
@@ -89,7 +91,7 @@ func (c *comparer) schema(old, new part, exact bool) error {
 		return fmt.Errorf("new schema: %w", err)
 	}
 	for _, keyword := range keywords(o, n) {
-		if err := c.keyword(keyword, o, n, exact); err != nil {
+		if err := c.keyword(keyword, o, n, exact, around); err != nil {
 			return err
 		}
 	}
@@ -104,7 +106,7 @@ func keywords(o, n node) []string {
 }
 
 // keyword compares one keyword of two nodes.
-func (c *comparer) keyword(name string, o, n node, exact bool) error {
+func (c *comparer) keyword(name string, o, n node, exact bool, around []node) error {
 	old, new := o.part(name), n.part(name)
 	switch kinds[name] {
 	case annotation:
@@ -112,7 +114,7 @@ func (c *comparer) keyword(name string, o, n node, exact bool) error {
 			c.add(Change{Pointer: new.at, Text: "text for people changed"})
 		}
 	case properties:
-		return c.properties(o, n, exact)
+		return c.properties(o, n, exact, around)
 	case required:
 		c.required(o, n)
 	case values:
@@ -120,7 +122,10 @@ func (c *comparer) keyword(name string, o, n node, exact bool) error {
 	case one:
 		return c.one(name, old, new, exact || name != "items" && name != "additionalProperties")
 	case list:
-		return c.list(name, old, new, exact || name != "allOf")
+		if name == "allOf" {
+			return c.list(name, old, new, exact, append(slices.Clone(around), o))
+		}
+		return c.list(name, old, new, true, nil)
 	case named:
 		return c.named(name, old, new)
 	case bound:
@@ -128,8 +133,11 @@ func (c *comparer) keyword(name string, o, n node, exact bool) error {
 			c.refuse(new, "%s %s: readers may rely on it", name, change(old, new))
 		}
 	default:
-		if !same(old, new) {
+		switch {
+		case !same(old, new):
 			c.refuse(new, "%s %s: it is not understood whether readers can bear that", name, change(old, new))
+		case holds(new.value, "$ref") && text(c.old.root) != text(c.new.root):
+			c.refuse(new, "%s holds a $ref: it is not understood whether what that leads to changed", name)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package compat
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -37,6 +38,52 @@ func (n node) part(keyword string) part {
 		return p
 	}
 	return part{at: n.at + "/" + escape.Replace(keyword), absent: true}
+}
+
+// besideRef ends the name under which the second of two keywords is kept.
+const besideRef = " beside $ref"
+
+// restricts returns the keyword for which a value with a property that the schema does
+// not describe may be invalid, or "".
+func (n node) restricts(name string) string {
+	for _, keyword := range slices.Concat(closing, choosing) {
+		for _, key := range []string{keyword, keyword + besideRef} {
+			was, ok := n.parts[key]
+			if !ok {
+				continue
+			}
+			if slices.Contains(closing, keyword) && was.value != true || slices.Contains(choosing, keyword) && holds(was.value, slices.Concat(closing, []string{name, "minProperties", "$ref"})...) {
+				return keyword
+			}
+		}
+	}
+	return ""
+}
+
+// holds reports whether one of some words is a name or a text in a value.
+func holds(value any, words ...string) bool {
+	switch v := value.(type) {
+	case string:
+		return slices.Contains(words, v)
+	case []any:
+		return slices.ContainsFunc(v, func(below any) bool { return holds(below, words...) })
+	case map[string]any:
+		for key, below := range v {
+			if slices.Contains(words, key) || holds(below, words...) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// places lists where nodes lie.
+func places(nodes []node) string {
+	var all []string
+	for _, n := range nodes {
+		all = append(all, n.at)
+	}
+	return strings.Join(all, " ")
 }
 
 // maxRefs bounds the references that lead from one to the next.
@@ -85,7 +132,7 @@ func (n node) overlay(p part, schema map[string]any) {
 		}
 		key := keyword
 		if _, twice := n.parts[keyword]; twice && kinds[keyword] != annotation {
-			key = keyword + " beside $ref"
+			key = keyword + besideRef
 		}
 		n.parts[key] = p.below(keyword, value)
 	}

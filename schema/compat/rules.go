@@ -44,7 +44,7 @@ var kinds = map[string]kind{
 const sinceKeyword = "x-since"
 
 // properties compares the properties of two objects.
-func (c *comparer) properties(o, n node, exact bool) error {
+func (c *comparer) properties(o, n node, exact bool, around []node) error {
 	old, new := o.part("properties"), n.part("properties")
 	before, after := object(old), object(new)
 	for _, name := range slices.Sorted(maps.Keys(before)) {
@@ -54,13 +54,13 @@ func (c *comparer) properties(o, n node, exact bool) error {
 			c.refuse(was, "property removed: readers may need it")
 			continue
 		}
-		if err := c.schema(was, new.below(name, is), exact); err != nil {
+		if err := c.schema(was, new.below(name, is), exact, nil); err != nil {
 			return err
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(after)) {
 		if _, ok := before[name]; !ok {
-			c.added(o, new.below(name, after[name]), exact)
+			c.added(name, append(slices.Clone(around), o), new.below(name, after[name]), exact)
 		}
 	}
 	return nil
@@ -69,17 +69,25 @@ func (c *comparer) properties(o, n node, exact bool) error {
 // closing are the keywords by which an object may refuse a property that it does not describe.
 var closing = []string{"additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames", "maxProperties"}
 
-// added judges a property that the old object does not describe.
-func (c *comparer) added(old node, p part, exact bool) {
+// choosing are the keywords by which an object may be valid or not for a property that it has.
+var choosing = []string{"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentRequired", "dependentSchemas"}
+
+// added judges a property that the old object does not describe; old are the schemas
+// that hold for the object, the one with the property last.
+func (c *comparer) added(name string, old []node, p part, exact bool) {
 	if exact {
 		c.refuse(p, "property added below a keyword that chooses: other documents are valid then")
 		return
 	}
-	for _, keyword := range closing {
-		if was, ok := old.parts[keyword]; ok && was.value != true {
+	for _, o := range old {
+		if keyword := o.restricts(name); keyword != "" {
 			c.refuse(p, "property added to an object that restricts other properties (%s): readers of the old version refuse it", keyword)
 			return
 		}
+	}
+	if old[len(old)-1].part("properties").absent {
+		c.refuse(p, "property added where none was described: documents of the old version may have another of this name")
+		return
 	}
 	since, _ := object(p)[sinceKeyword].(string)
 	c.add(Change{Pointer: p.at, Text: "optional property added", Added: true, Since: since})
@@ -139,7 +147,7 @@ func (c *comparer) one(name string, old, new part, exact bool) error {
 		c.refuse(new, "%s %s: readers may rely on it", name, change(old, new))
 		return nil
 	}
-	return c.schema(old, new, exact)
+	return c.schema(old, new, exact, nil)
 }
 
 // free reports whether a schema is absent or allows all.
@@ -148,7 +156,7 @@ func free(p part) bool {
 }
 
 // list compares schemas by their position.
-func (c *comparer) list(name string, old, new part, exact bool) error {
+func (c *comparer) list(name string, old, new part, exact bool, around []node) error {
 	before, _ := old.value.([]any)
 	after, _ := new.value.([]any)
 	if len(before) != len(after) || old.absent != new.absent {
@@ -157,7 +165,7 @@ func (c *comparer) list(name string, old, new part, exact bool) error {
 	}
 	for i := range before {
 		index := fmt.Sprint(i)
-		if err := c.schema(old.below(index, before[i]), new.below(index, after[i]), exact); err != nil {
+		if err := c.schema(old.below(index, before[i]), new.below(index, after[i]), exact, around); err != nil {
 			return err
 		}
 	}
@@ -172,7 +180,7 @@ func (c *comparer) named(name string, old, new part) error {
 		return nil
 	}
 	for _, key := range slices.Sorted(maps.Keys(before)) {
-		if err := c.schema(old.below(key, before[key]), new.below(key, after[key]), true); err != nil {
+		if err := c.schema(old.below(key, before[key]), new.below(key, after[key]), true, nil); err != nil {
 			return err
 		}
 	}
