@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -130,14 +131,19 @@ func showDeadLetters(v *view, list []*deadLetter) error {
 	return err
 }
 
-// shorten cuts a text to n runes and takes what would break a line out of it.
-func shorten(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+// oneLine takes out of a text what would break a line, or what a terminal would obey.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
-	}, s)
+	}, strings.ToValidUTF8(s, "\ufffd"))
+}
+
+// shorten cuts a text to n runes on one line.
+func shorten(s string, n int) string {
+	s = oneLine(s)
 	if runes := []rune(s); len(runes) > n {
 		return string(runes[:n-1]) + "…"
 	}
@@ -185,7 +191,7 @@ func showDeadLetter(ctx context.Context, env environment, prefix, output string)
 			bodies[id] = bytes.Clone(r.Body)
 		}
 	}
-	f.only = prefix
+	f.begin = []string{prefix}
 	if err := readDeadLetters(ctx, cfg, env, f.add); err != nil {
 		return err
 	}
@@ -221,9 +227,9 @@ func (s shownLetter) print(v *view) error {
 	row := func(name string, value any) { _, _ = fmt.Fprintf(t, "%s\t%v\n", name, value) } // the writer keeps its error for Flush
 	row("id", s.ID)
 	row("stream", s.Source.String())
-	row("record", s.RecordID)
+	row("record", oneLine(s.RecordID))
 	row("class", v.paint(red, s.Class))
-	row("reason", s.Reason)
+	row("reason", oneLine(s.Reason))
 	if !d.CreatedAt.IsZero() {
 		row("created", d.CreatedAt.Format(time.RFC3339Nano))
 	}
@@ -253,7 +259,7 @@ func (v *view) raw(raw []byte) error {
 		raw = pretty
 	}
 	text := strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return '\ufffd'
 		}
 		return r

@@ -66,7 +66,7 @@ type record struct {
 type fold struct {
 	flags  deadLetterFlags
 	all    bool            // hold resolved ones, too
-	only   string          // what ids begin with
+	begin  []string        // what ids begin with; nil: all
 	wanted map[string]bool // ids; nil: all
 
 	byID   map[string]*deadLetter
@@ -95,7 +95,7 @@ func (f *fold) add(r sinks.Received) error {
 		return fmt.Errorf("dead letter at %s is not of this schema: %w", r.Position, err)
 	}
 	id := r.Attribute("id")
-	if !f.flags.wants(&d) || !strings.HasPrefix(id, f.only) || f.wanted != nil && !f.wanted[id] {
+	if !f.flags.wants(&d) || f.begin != nil && !slices.ContainsFunc(f.begin, func(s string) bool { return strings.HasPrefix(id, s) }) || f.wanted != nil && !f.wanted[id] {
 		return nil
 	}
 	f.hold(id, &d)

@@ -101,6 +101,9 @@ func retryDeadLetters(ctx context.Context, env environment, flags retryFlags) er
 // choose reads which unresolved dead letters are meant.
 func (f retryFlags) choose(ctx context.Context, cfg *config.Config, env environment) ([]*deadLetter, error) {
 	all := newFold(f.deadLetterFlags, len(f.ids) > 0)
+	if len(f.ids) > 0 { // there may be more of others than are held
+		all.begin = f.ids
+	}
 	if err := readDeadLetters(ctx, cfg, env, all.add); err != nil {
 		return nil, err
 	}

@@ -298,3 +298,38 @@ func (r received) of(t *testing.T) sinks.Received {
 	}
 	return sinks.Received{Dead: true, Attributes: []schema.Attribute{{Name: "id", Value: r.id}, {Name: "type", Value: r.messageType}}, Body: body}
 }
+
+// TestDeadLetterIsNoCommand shows nothing that a terminal would obey.
+func TestDeadLetterIsNoCommand(t *testing.T) {
+	t.Parallel()
+	var out buffer
+	data, err := json.Marshal(schema.DeadLetter{Raw: "a\x1b[2Jb\u009b2Jc"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := shownLetter{&deadLetter{RecordID: "1\x1b]0;x\a", Reason: "no\u009b2J\nid", State: unresolved}, data}
+	if err := shown.print(newView(environment{stdout: &out})); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); strings.ContainsAny(got, "\x1b\a\u009b") || !strings.Contains(got, "no 2J id") {
+		t.Errorf("got %q", got)
+	}
+	if got := shorten("a\u009b2J\n", 10); got != "a 2J " {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestFoldOfPrefixes holds only what ids begin with.
+func TestFoldOfPrefixes(t *testing.T) {
+	t.Parallel()
+	f := newFold(deadLetterFlags{}, true)
+	f.begin = []string{"ab", "c"}
+	for _, id := range []string{"abc", "bbc", "cd"} {
+		if err := f.add(sinks.Received{Attributes: []schema.Attribute{{Name: "id", Value: id}}, Body: []byte(`{"recordId":"` + id + `"}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(f.byID); got != 2 || f.byID["bbc"] != nil {
+		t.Errorf("got %v", f.byID)
+	}
+}
