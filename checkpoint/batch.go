@@ -52,7 +52,7 @@ func (b *Batch) Admit(ctx context.Context, r sources.Record, w sources.Span) (Ve
 	}
 	print, rank, was := hash(r.Print)>>16, foldRank(r.Rank, s.at.block), s.entry
 	ranked := r.Rank != sources.UnknownRank
-	returned := was.state == left && print == was.print && (!ranked || rank >= was.rank)
+	returned := was.state == left && !was.dead && print == was.print && (!ranked || rank >= was.rank)
 	if s.known && !returned && (ranked && rank < was.rank || print == was.print || was.prev != 0 && uint32(print>>16) == was.prev) {
 		b.reach(s, r, w)
 		b.sight(id, s, r)
@@ -73,6 +73,7 @@ func (b *Batch) Admit(ctx context.Context, r sources.Record, w sources.Span) (Ve
 	if r.Terminal {
 		s.entry.state = terminal
 	}
+	s.back = returned
 	s.identify(b.ledger, r)
 	b.reach(s, r, w)
 	b.change(id, s)
@@ -90,6 +91,9 @@ func (b *Batch) Dead(r sources.Record) {
 	s.entry.revision--
 	if hash(r.Print)>>16 == s.entry.print {
 		s.entry.dead = true
+		if s.back { // for those who read events it did not come back
+			s.entry.state = left
+		}
 	} else {
 		s.entry.owing = true
 	}
@@ -102,12 +106,15 @@ func (b *Batch) Revive(r sources.Record) Version {
 	s := b.records[id]
 	s.entry.revision = min(s.entry.revision+1, maxRevision)
 	s.entry.dead, s.entry.owing = false, false
+	if s.back = s.entry.state == left; s.back {
+		s.entry.state = present
+	}
 	if r.Terminal {
 		s.entry.state = terminal
 	}
 	s.identify(b.ledger, r)
 	b.change(id, s)
-	return Version{Revision: int(s.entry.revision), Resolves: true}
+	return Version{Revision: int(s.entry.revision), Returned: s.back, Resolves: true}
 }
 
 // Undo returns what takes back the changes made of a record from now on. Where

@@ -27,7 +27,7 @@ const (
 	present  state = iota // and may change
 	missing               // may change, and was absent from a reading that should have shown it
 	terminal              // will not change
-	left                  // reported as left; may come back
+	left                  // reported as left; may come back, and did if its latest version is dead
 )
 
 func (e entry) open() bool { return e.state != terminal }

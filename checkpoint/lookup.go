@@ -21,6 +21,7 @@ type slot struct {
 	known   bool
 	changed bool
 	added   bool // whether the ledger does not hold the record yet
+	back    bool // whether the version just admitted or revived is the one before the record left
 }
 
 // dated reports whether the creation time of a record can name a bucket.

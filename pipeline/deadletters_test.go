@@ -491,3 +491,50 @@ func TestReplayOfTwoVersions(t *testing.T) {
 		}
 	})
 }
+
+// A row left and came back as a dead letter. Once mended, its event is not the one from before it left.
+func TestRetryOfAReturnedRow(t *testing.T) {
+	for _, again := range []string{"retry", "replay"} {
+		synctest.Test(t, func(t *testing.T) {
+			bad := map[string]bool{}
+			p := &provider{streams: []string{"s"}, leaves: true, unfit: named(bad), rows: map[string][]row{"s": {
+				{id: "a", created: at(-time.Minute), away: []time.Time{at(10 * time.Minute), at(40 * time.Minute)}}, {id: "b", created: at(-time.Minute)},
+			}}}
+			sink := &memory{promise: sinks.ExactlyOnce}
+			opts := options(p, sink)
+			opts.Accounts[0].GiveUp = 24 * time.Hour
+			for range 3 {
+				if err := runFor(t, opts, 30*time.Minute); err != nil {
+					t.Fatal(err)
+				}
+				bad["a"] = true
+			}
+			bad["a"] = false
+			if got, want := sink.deadStory(t), "dead a"; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if again == "retry" {
+				if got, want := retry(t, opts, pipeline.Retry{}), "a published"; got != want {
+					t.Errorf("got %q, want %q", got, want)
+				}
+			} else if err := pipeline.New(opts).Replay(since(2 * time.Hour)).Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := runFor(t, opts, 30*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			ids := map[string]int{}
+			for _, m := range sink.events {
+				if m.Replay == "" {
+					ids[m.ID]++
+				}
+			}
+			if len(ids) != 4 { // a, b, a left, a again
+				t.Errorf("%s: got events of the ids %v, want four", again, ids)
+			}
+			if got, want := sink.deadStory(t), "dead a, published a"; got != want {
+				t.Errorf("%s: got %q, want %q", again, got, want)
+			}
+		})
+	}
+}
