@@ -59,3 +59,19 @@ func TestRedactorOfSpace(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestSnippetOfCutAnswer has a number that the end of what was read cuts, where little text is left in front of it.
+func TestSnippetOfCutAnswer(t *testing.T) {
+	r := newRedactor(nil, nil)
+	for digits := 3; digits <= 11; digits++ {
+		for _, before := range []string{"call ", "13900139000, ", "a=b "} {
+			body := "refused" + strings.Repeat(" ", 512) + before + "13800138000"[:digits]
+			if got := r.snippet([]byte(body)); strings.Contains(got, "138") || !strings.HasPrefix(got, "refused") && before != "call " {
+				t.Errorf("%s, %d digits: got %q", before, digits, got)
+			}
+		}
+	}
+	if got := r.snippet([]byte("error code 40001")); got != "error code 40001" {
+		t.Errorf("a whole answer: got %q", got)
+	}
+}

@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -10,8 +11,12 @@ import (
 
 const (
 	maxSnippet = 200      // bytes of a body in an error's text
+	leastCut   = 512      // bytes of a body from which on it may be cut anywhere
 	ellipsis   = "\u2026" // marks a cut snippet
 )
+
+// tail is what may be the beginning of a number, a name or an address at the end of a cut text.
+var tail = regexp.MustCompile(`[\pL\pN@.%\\+\-_ ]{3,64}$`)
 
 // snippet returns the beginning of an answer as one short line of plain text,
 // without what is personal in it: a provider may quote a row, or hold rows where
@@ -23,7 +28,11 @@ func (r redactor) snippet(body []byte) string {
 		}
 		return c
 	}, strings.ToValidUTF8(string(body), "\uFFFD"))
-	plain = privacy.MaskQuoted(r.beginningOf(strings.Join(strings.Fields(plain), " ")))
+	plain = r.beginningOf(strings.Join(strings.Fields(plain), " "))
+	if len(body) >= leastCut {
+		plain = tail.ReplaceAllLiteralString(plain, "")
+	}
+	plain = privacy.MaskQuoted(plain)
 	if len(plain) <= maxSnippet {
 		return plain
 	}
