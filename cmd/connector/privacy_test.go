@@ -31,7 +31,7 @@ const (
 	anID   = "110105199003070731"
 )
 
-var personal = []string{aPhone, aCode, aName, latin, aMail, anID}
+var personal = []string{aPhone, aCode, aName, latin, "Nachtigall", aMail, anID}
 
 // needles are personal data in each spelling in which it may have been written, by what they are.
 func needles(values []string) map[string][]byte {
@@ -92,7 +92,7 @@ func personalWorld(t *testing.T) (*apisim.Ekuaibao, *apisim.Submail, []string) {
 	body := map[string]any{
 		"action": "flow", "staff": staff, "list": []any{aPhone, 13977310864, "+86 139-7731-0864", aMail, map[string]any{aPhone: "x", "by": anID}},
 		"nested": `{"staff":{"realName":"` + aName + `","n":[` + aPhone + `]},"escaped":"\u0031\u0033977310864"}`,
-		"form":   "phone=" + aPhone + "&realName=" + url.QueryEscape(aName) + "&a=b", "xml": "<r><name>" + latin + "</name><m>" + aPhone + "</m></r>",
+		"form":   "phone=" + aPhone + "&realName=" + url.QueryEscape(aName) + "&userName=" + url.PathEscape("Hansi, Nachtigall") + "&a=b", "xml": "<r><name>" + latin + "</name><m>" + aPhone + "</m></r>",
 		"content": "您的 " + aCode, "msg": "您的验证码：" + aCode, "url": "https://x.example/cb?token=" + aCode + "&mail=" + url.QueryEscape(aMail),
 	}
 	text := "【鸟】" + "您的验证码：" + aCode + "，致电 " + aPhone + " 或 " + aMail + "，证件 " + anID + "，https://t.example/" + aCode

@@ -140,8 +140,10 @@ func (c datum) row(t *rapid.T) string {
 // check wants that text holds the datum in no spelling.
 func (c datum) check(t *rapid.T, what, text string) {
 	for _, shown := range []string{text, unescape(text), unescape(unescape(text))} {
-		if strings.Contains(shown, c.it) {
-			t.Fatalf("%s holds %s: %s", what, c.it, text)
+		for part := range strings.SplitSeq(c.it, ", ") { // a surname alone is personal, too
+			if strings.Contains(shown, part) {
+				t.Fatalf("%s holds %s: %s", what, part, text)
+			}
 		}
 	}
 }

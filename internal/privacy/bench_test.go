@@ -3,6 +3,7 @@ package privacy
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"connector/internal/secret"
 	"connector/schema"
@@ -39,6 +40,25 @@ func TestOffCostsNothing(t *testing.T) {
 	p := New(Off, Rules{}, secret.New("key"), false)
 	if n := testing.AllocsPerRun(100, func() { _ = p.Event(&e, sources.Record{}, testFields) }); n != 0 {
 		t.Errorf("got %v allocations", n)
+	}
+}
+
+// TestCostIsLinear wants what takes four times the text to take little more than four times the time.
+func TestCostIsLinear(t *testing.T) {
+	p := New(Standard, Rules{}, secret.New("key"), false)
+	took := func(text string) time.Duration {
+		began := time.Now()
+		p.maskUnparsed(text)
+		return time.Since(began)
+	}
+	const n = 40_000
+	for name, end := range map[string]string{"closed at once": "/>", "empty": "></name", "hidden": ">***</name"} {
+		if few, many := took(strings.Repeat("<name ", n)+end), took(strings.Repeat("<name ", 4*n)+end); many > 10*few && many > 500*time.Millisecond {
+			t.Errorf("%s: %v, of four times as much %v", name, few, many)
+		}
+	}
+	if got := len(p.HashRecipient(strings.Repeat("1,", n))); got > 65*maxNumbers {
+		t.Errorf("got %d bytes of hashes", got)
 	}
 }
 

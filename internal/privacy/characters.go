@@ -32,7 +32,7 @@ func digitOf(c rune) rune {
 
 // invisible reports whether c shows nothing, and may stand between digits.
 func invisible(c rune) bool {
-	return c == 0xAD || c >= 0x200B && c <= 0x200F || c == 0x2060 || c == 0xFEFF
+	return c >= 0x80 && (unicode.In(c, unicode.Cf, unicode.Variation_Selector) || c == 0x20E3) // U+20E3 draws a key around a digit
 }
 
 func isDigit(c rune) bool { return c >= '0' && c <= '9' }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -170,6 +171,8 @@ func (w *rewriter) row(system string, fields sources.Fields) error {
 		t := w.field(system, fields, name)
 		if kind := w.dec.PeekKind(); (kind == jsontext.KindBeginObject || kind == jsontext.KindBeginArray) && (t == plain || t == note || t == recipient || t == text) {
 			return w.p.treatment("", sources.KindBody) // not what the field should hold
+		} else if (kind == jsontext.KindTrue || kind == jsontext.KindFalse) && (t == hide || t == hash) {
+			return drop // a text in its place is nothing that the schema knows
 		}
 		return t
 	}, -1)
@@ -250,14 +253,17 @@ func (p *Policy) Reason(err error) string {
 	if p.Mode() == Off {
 		return err.Error()
 	}
-	parts := strings.Split(err.Error(), `"`)
-	for i := range parts {
-		if i%2 == 1 {
-			parts[i] = maskText(parts[i])
+	return MaskPatterns(quotedText.ReplaceAllStringFunc(err.Error(), func(quoted string) string {
+		inner, closed := strings.CutSuffix(quoted[1:], `"`)
+		if inner = `"` + maskText(inner); closed {
+			inner += `"`
 		}
-	}
-	return MaskPatterns(strings.Join(parts, `"`))
+		return inner
+	}))
 }
+
+// quotedText is a text in quotes, as %q writes it, or what follows a quote that has no other.
+var quotedText = regexp.MustCompile(`"(?:[^"\\]|\\[\s\S])*(?:"|\\?$)`)
 
 // Hashed is how the id begins of a record that the provider gave none.
 const Hashed = "digest:"

@@ -2,9 +2,12 @@ package privacy
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"connector/internal/fault"
 	"connector/internal/secret"
@@ -54,6 +57,38 @@ func TestModesAndRules(t *testing.T) {
 			t.Errorf("%s %s:\n got %s, %+v\nwant %s, %s, %s, %s", tt.mode, tt.rules, e.Raw, e.SMS, tt.raw, tt.recipient, tt.hash, tt.text)
 		}
 		encoded(t, e)
+	}
+}
+
+// TestReason has what errors quote.
+func TestReason(t *testing.T) {
+	p := New(Standard, Rules{}, secret.New("key"), false)
+	for _, tt := range []struct {
+		quoted, want string
+	}{
+		{"yesterday", `"yesterday"`}, {"x 483920", `"x ***"`}, {`x"483920"`, `"x\"***\""`}, {`x\`, `"x\\"`}, {`\"483920`, `"\\\"***"`},
+	} {
+		if got := p.Reason(fmt.Errorf("field %q is %q, after 1234 bytes", "at", tt.quoted)); got != `field "at" is `+tt.want+`, after 1234 bytes` {
+			t.Errorf("%s: got %s", tt.quoted, got)
+		}
+	}
+	if got := p.Reason(errors.New(`field "x 483920`)); got != `field "x ***` {
+		t.Errorf("without an end: got %s", got)
+	}
+}
+
+// TestTypes wants a rule to leave no field of the provider's section with a type that its schema does not know.
+func TestTypes(t *testing.T) {
+	for _, action := range []string{"mask", "hash", "drop"} {
+		for _, field := range []string{"ekuaibao.active", "active"} {
+			e := made(t, `{"id":"7"}`)
+			e.Section = map[string]any{"ekuaibao": jsontext.Value(`{"active":true}`)}
+			p := New(Standard, rules(t, field+"="+action), secret.New("key"), false)
+			if err := p.Event(&e, sources.Record{}, sources.Fields{"active": {Kind: sources.KindPlain}}); err != nil {
+				t.Fatal(err)
+			}
+			encoded(t, e)
+		}
 	}
 }
 

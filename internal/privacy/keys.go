@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -55,11 +56,11 @@ func set(names []string) map[string]bool {
 }
 
 // appendKey appends a name in the form in which names are compared: in lower
-// case, full-width characters as ASCII, without white space, _, - and dots.
+// case, full-width characters as ASCII, without white space and punctuation of ASCII.
 func appendKey[T string | []byte](b []byte, name T) []byte {
 	for _, c := range string(name) {
 		switch c = unicode.ToLower(narrow(c)); {
-		case c == '_' || c == '-' || c == '.' || unicode.IsSpace(c) || invisible(c):
+		case unicode.IsSpace(c) || invisible(c) || c < utf8.RuneSelf && !isAlnum(c):
 		case c < utf8.RuneSelf:
 			b = append(b, byte(c))
 		default:
@@ -69,8 +70,24 @@ func appendKey[T string | []byte](b []byte, name T) []byte {
 	return b
 }
 
+// plurals are endings that make no difference, as digits make none: phones, mobileList, email2.
+var plurals = []string{"", "s", "es", "list"}
+
+// leastPlural is the length of the shortest name that has a plural.
+const leastPlural = 3
+
 // isPersonal reports whether the value under a name, as appendKey writes it, is personal.
 func isPersonal(key []byte) bool {
+	key = bytes.TrimRight(key, "0123456789")
+	for _, plural := range plurals {
+		if one, ok := bytes.CutSuffix(key, []byte(plural)); ok && (plural == "" || len(one) >= leastPlural) && isPersonalName(one) {
+			return true
+		}
+	}
+	return false
+}
+
+func isPersonalName(key []byte) bool {
 	if personal[string(key)] {
 		return true
 	}
@@ -84,7 +101,7 @@ func isPersonal(key []byte) bool {
 
 // codeWords announce a code in a text.
 var codeWords = []string{
-	"验证码", "校验码", "动态码", "动态密码", "短信码", "提取码", "授权码", "口令", "密码",
+	"验证码", "校验码", "动态码", "动态密码", "短信码", "提取码", "授权码", "口令", "密码", "驗證碼", "认证码", "确认码", "激活码", "随机码",
 	"verification code", "verify code", "security code", "passcode", "password", "one-time", "otp", "captcha",
 }
 

@@ -12,7 +12,16 @@ import (
 // maskUnparsed masks text of which the format is not known, such as a row that
 // cannot be read, or the beginning of one.
 func (p *Policy) maskUnparsed(s string) string {
-	return decoded(s, func(plain string) string { return plainText(p.maskMembers(plain)) })
+	return decoded(p.maskForm(s), func(plain string) string { return plainText(p.maskMembers(plain)) })
+}
+
+// maskForm masks the values of an encoded form, whose ends can be told only
+// before it is decoded.
+func (p *Policy) maskForm(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	return p.maskMembers(s)
 }
 
 // maskMembers masks the values that follow personal keys: phone=1, "phone":1,
@@ -32,10 +41,13 @@ func (p *Policy) maskMembers(s string) string {
 		}
 		end := i + size
 		if key = appendKey(key[:0], s[i:end]); p.hides(key) {
-			if from, to := valueAfter(s, i, end); from < to && strings.Trim(s[from:to], "*") != "" {
-				b.WriteString(s[kept:from])
-				b.WriteString(Mask)
-				kept, end = to, to
+			if from, to := valueAfter(s, i, end); from < to {
+				if strings.Trim(s[from:to], "*") != "" {
+					b.WriteString(s[kept:from])
+					b.WriteString(Mask)
+					kept = to
+				}
+				end = to
 			}
 		}
 		i = end
@@ -75,7 +87,7 @@ func valueAfter(s string, begin, end int) (from, to int) {
 		return elementText(s, end)
 	}
 	i := end
-	i += len(s[i:]) - len(strings.TrimLeft(s[i:], "\\\"'”’]) \t\r\n"))
+	i += len(s[i:]) - len(strings.TrimLeft(s[i:], "\\\"'”’[0123456789]) \t\r\n")) // phone[0]=1, too
 	c, size := utf8.DecodeRuneInString(s[i:])
 	if c = narrow(c); c != ':' && c != '=' {
 		return 0, 0
@@ -85,7 +97,23 @@ func valueAfter(s string, begin, end int) (from, to int) {
 		i++
 	}
 	i += len(s[i:]) - len(strings.TrimLeft(s[i:], " \t\r\n"))
+	if to, ok := formValue(s, begin, i); c == '=' && ok {
+		return i, to
+	}
 	return valueAt(s, i, c == '=')
+}
+
+// formValue returns the end of the value at i if that seems to be one of a form: another
+// member follows, or the key at begin follows one.
+func formValue(s string, begin, i int) (to int, ok bool) {
+	size := strings.IndexAny(s[i:], "&=<>\"'\r\n")
+	switch {
+	case size < 0:
+		return len(s), begin > 0 && s[begin-1] == '&'
+	case s[i+size] == '&':
+		return i + size, true
+	}
+	return i + size, s[i+size] != '=' && begin > 0 && s[begin-1] == '&'
 }
 
 // element reports whether the name that follows s is that of an XML element.
@@ -108,19 +136,26 @@ func element(s string) bool {
 // up to its end, or that of s. Elements within are part of it up to the first
 // that has its name.
 func elementText(s string, end int) (from, to int) {
-	open := strings.IndexByte(s[end:], '>')
+	open := strings.IndexAny(s[end:], "<>")
 	if open < 0 {
 		return end, len(s)
 	}
-	from = end + open + 1
-	if s[from-2] == '/' {
-		return 0, 0
+	from = end + open
+	if s[from] == '>' {
+		if from++; s[from-2] == '/' {
+			return 0, 0
+		}
 	}
-	name := s[strings.LastIndexByte(s[:end], '<')+1 : end]
-	if closes := strings.Index(s[from:], "</"+name); closes >= 0 {
-		return from, from + closes
+	closing := "</" + s[strings.LastIndexByte(s[:end], '<')+1:end]
+	for to = from; ; to += len(closing) {
+		at := strings.Index(s[to:], closing)
+		if at < 0 {
+			return from, len(s)
+		}
+		if to += at; wordAt(s[to+len(closing):]) == 0 {
+			return from, to
+		}
 	}
-	return from, len(s)
 }
 
 // valueAt returns the range of the value that begins at i: to the end of a
@@ -167,5 +202,5 @@ func quotedEnd(s string, quote byte, slashes int) int {
 // error: members with personal keys, and numbers and codes as [MaskPatterns] does.
 func MaskQuoted(s string) string {
 	var none *Policy
-	return decoded(s, func(plain string) string { return plainPatterns(none.maskMembers(plain)) })
+	return decoded(none.maskForm(s), func(plain string) string { return plainPatterns(none.maskMembers(plain)) })
 }

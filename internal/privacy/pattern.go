@@ -7,8 +7,9 @@ import (
 )
 
 var (
-	// phonePattern is a Chinese mobile number, with or without the country's code.
-	phonePattern = regexp.MustCompile(`(?:(?:\+|00)?86[ \-]?)?1[ \-]?[3-9](?:[ \-]?[0-9]){9}`)
+	// phonePattern is a Chinese mobile number, with or without the country's code: digits that spaces
+	// and hyphens may part, or groups of three, four and four.
+	phonePattern = regexp.MustCompile(`(?:(?:\+|00)?86[ \-]?)?1(?:[ \-]?[3-9](?:[ \-]?[0-9]){9}|[3-9][0-9][ \-+._/·()\t]{1,3}[0-9]{4}[ \-+._/·()\t]{1,3}[0-9]{4})`)
 	// identityPattern is a Chinese identity number: region, date of birth, serial number, check digit.
 	identityPattern = regexp.MustCompile(`[1-9][0-9]{5}(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx]`)
 )
@@ -49,13 +50,8 @@ func plainPatterns(s string) string {
 		return plainText(s)
 	}
 	ascii := s
-	if wideDigits(s, true) {
-		ascii = strings.Map(func(c rune) rune {
-			if isDigit(narrow(c)) {
-				return narrow(c)
-			}
-			return c
-		}, s)
+	if strings.ContainsFunc(s, func(c rune) bool { return shown(c) != c }) {
+		ascii = strings.Map(shown, s)
 	}
 	masked := ascii
 	if strings.ContainsAny(masked, "@＠") {
@@ -67,6 +63,17 @@ func plainPatterns(s string) string {
 		return s
 	}
 	return masked
+}
+
+// shown returns the ASCII character that c shows if a number may hold that, -1 if it shows nothing, else c.
+func shown(c rune) rune {
+	if invisible(c) {
+		return -1
+	}
+	if n := narrow(c); isDigit(n) || n == ' ' || n == '-' || n == '+' {
+		return n
+	}
+	return c
 }
 
 // maskNumbers hides what pattern finds, unless it is a part of a longer number.

@@ -31,9 +31,15 @@ func (p *Policy) HashRecipient(s string) string {
 	})
 }
 
+// maxNumbers is how many recipients of a list count: a hash is longer than a number.
+const maxNumbers = 100
+
 func eachNumber(s string, use func(string) string) string {
 	var out []string
 	for item := range strings.FieldsFuncSeq(s, separatesNumbers) {
+		if len(out) == maxNumbers {
+			break
+		}
 		if item = strings.TrimSpace(item); item != "" {
 			out = append(out, use(item))
 		}

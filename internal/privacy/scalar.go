@@ -2,6 +2,8 @@ package privacy
 
 import (
 	"errors"
+	"math"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -75,7 +77,7 @@ func (p *Policy) maskString(s string, all bool, level int) string {
 		return out
 	}
 	all = all || !errors.Is(err, errNoJSON)
-	return decoded(s, func(plain string) string {
+	return decoded(p.maskForm(s), func(plain string) string {
 		if plain = p.maskMembers(plain); all {
 			return plainText(plain)
 		}
@@ -112,11 +114,26 @@ func (w *rewriter) number(v jsontext.Value, t treatment) error {
 	case text:
 		safe = plainText(given)
 	case body, note:
-		safe = plainPatterns(given)
+		if safe = plainPatterns(decimal(given)); safe == decimal(given) {
+			safe = given
+		}
 	case keep, plain, hide, hash, drop:
 	}
 	if safe == given {
 		return w.enc.WriteValue(v)
 	}
 	return w.put(v, safe)
+}
+
+// decimal returns a number without an exponent, or as it is if it is none that a
+// person has.
+func decimal(number string) string {
+	if !strings.ContainsAny(number, "eE") {
+		return number
+	}
+	n, err := strconv.ParseFloat(number, 64)
+	if err != nil || math.Abs(n) >= 1e18 {
+		return number
+	}
+	return strconv.FormatFloat(n, 'f', -1, 64)
 }

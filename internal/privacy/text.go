@@ -10,7 +10,7 @@ import (
 const minToken = 4
 
 var (
-	emailPattern = regexp.MustCompile(`[A-Za-z0-9._%+\-]+[@＠](?:[A-Za-z0-9][A-Za-z0-9.\-]*|[\pL\pN][\pL\pN.\-]*)`)
+	emailPattern = regexp.MustCompile(`(?:[A-Za-z0-9._%+\-]+|\p{Han}+)[@＠](?:[A-Za-z0-9][A-Za-z0-9.\-]*|[\pL\pN][\pL\pN.\-]*)`)
 	linkPattern  = regexp.MustCompile(`(://[^\s/?#]+|[A-Za-z0-9\-]+\.[A-Za-z]{2,}(?::[0-9]+)?)[/?#][!-~]+`)
 )
 

@@ -32,6 +32,8 @@ func TestMaskText(t *testing.T) {
 		{"50% 折扣 & 更多", "50% 折扣 & 更多"},
 		{`\u4f60\u597d`, "你好"}, // the escape itself has digits
 		{"A1B2 C3", "*** C3"},
+		{"4\ufe0f\u20e38\ufe0f\u20e33\ufe0f\u20e39\ufe0f\u20e3", "***\ufe0f\u20e3"},
+		{"邮箱 张三@example.com，谢谢", "邮箱 ***，谢谢"},
 	}
 	for _, tt := range tests {
 		if got := maskText(tt.in); got != tt.want {
@@ -55,6 +57,9 @@ func TestMaskPatterns(t *testing.T) {
 		{"a@b.cn", "***"},
 		{"验证码 1234", "验证码 ***"},
 		{"余额 1234", "余额 1234"},
+		{"138.0013.8000, 138  0013  8000; 138/0013/8000", "***, ***; ***"},
+		{"138–0013–8000, 138\u00a00013\u00a08000, 138\u200b00138000, 138+0013+8000", "***, ***, ***, ***"},
+		{"139.69171234 131.0.6778.85 138.0013.80001", "139.69171234 131.0.6778.85 138.0013.80001"},
 		{"", ""},
 	}
 	for _, tt := range tests {
@@ -118,6 +123,13 @@ func TestMaskUnparsed(t *testing.T) {
 		{`Authorization: Bearer abc` + "\n" + `Host: x`, `Authorization: ***` + "\n" + `Host: x`},
 		{`{"id":"7ac69ff98e48"}`, `{"id":"***"}`},
 		{`{&quot;phone&quot;:&quot;abc&quot;}`, `{"phone":"***"}`},
+		{`a=b&realName=Smith,%20John&c=d`, `a=b&realName=***&c=d`},
+		{`a=b&realName=Smith, John&c=d`, `a=b&realName=***&c=d`},
+		{`a=b&realName=Smith, John`, `a=b&realName=***`},
+		{`phone=ab cd, name=ef gh=x`, `phone=*** cd, name=*** gh=x`},
+		{`phone[]=ab&user[phone]=cd&phone[0]=ef&mobile2=gh`, `phone[]=***&user[phone]=***&phone[0]=***&***=***`},
+		{`<name><nameCn>x</nameCn>Smith</name><b>y</b>`, `<name>***</name><b>y</b>`},
+		{`<name <b>Smith</b></name>`, `<name ***</name>`},
 	}
 	for _, tt := range tests {
 		got := p.maskUnparsed(tt.in)
@@ -134,6 +146,9 @@ func TestBody(t *testing.T) {
 		{`{"a": 1.50, "big": 12345678901234567890 }`, `{"a": 1.50, "big": 12345678901234567890 }`},
 		{`{"phone":"13800138000","Mobile_No":1,"real-name":{"a":1},"email":["x"],"tel":null,"pin":""}`, `{"phone":"***","Mobile_No":"***","real-name":"***","email":"***","tel":null,"pin":""}`},
 		{`{"手机":1,"客户姓名":"x"}`, `{"手机":"***","客户姓名":"***"}`},
+		{`{"phones":["x"],"mobileList":["x"],"mobile_1":"x","addresses":"x","phoneNumbers":1,"userMobile2":"x","手机1":"x"}`, `{"phones":"***","mobileList":"***","mobile_1":"***","addresses":"***","phoneNumbers":"***","userMobile2":"***","手机1":"***"}`},
+		{`{"phone[0]":"x","user[phone]":"x","Phone:":"x","1":"x","s":"x","list":"x"}`, `{"phone[0]":"***","user[phone]":"***","Phone:":"***","1":"x","s":"x","list":"x"}`},
+		{`{"n":[1.3800138e10,1.3800138000E+10,1.10105194912310021e17,1.2e10,1e999]}`, `{"n":["***","***","***",1.2e10,1e999]}`},
 		{`{"x":{"y":[{"passWord":1}]}}`, `{"x":{"y":[{"passWord":"***"}]}}`},
 		{`{"x":"call 13800138000","n":13800138000,"ts":1505372614157}`, `{"x":"call ***","n":"***","ts":1505372614157}`},
 		{`{"x":"\u0031\u0033800138000"}`, `{"x":"***"}`},
