@@ -97,8 +97,10 @@ func valueAfter(s string, begin, end int) (from, to int) {
 		i++
 	}
 	i += len(s[i:]) - len(strings.TrimLeft(s[i:], " \t\r\n"))
-	if to, ok := formValue(s, begin, i); c == '=' && ok {
-		return i, to
+	if c == '=' {
+		if to, ok := formValue(s, begin, i); ok {
+			return i, to
+		}
 	}
 	return valueAt(s, i, c == '=')
 }
