@@ -168,14 +168,23 @@ func (w *rewriter) row(system string, fields sources.Fields) error {
 		return w.value(body, 0)
 	}
 	return w.members(func(name []byte) treatment {
-		t := w.field(system, fields, name)
-		if kind := w.dec.PeekKind(); (kind == jsontext.KindBeginObject || kind == jsontext.KindBeginArray) && (t == plain || t == note || t == recipient || t == text) {
-			return w.p.treatment("", sources.KindBody) // not what the field should hold
-		} else if (kind == jsontext.KindTrue || kind == jsontext.KindFalse) && (t == hide || t == hash) {
+		return w.shaped(w.field(system, fields, name))
+	}, -1)
+}
+
+// shaped returns what is done with the next value, of a field that t is for.
+func (w *rewriter) shaped(t treatment) treatment {
+	switch w.dec.PeekKind() {
+	case jsontext.KindBeginObject, jsontext.KindBeginArray: // not what most fields hold
+		if t == plain || t == note || t == recipient && w.p.mode == Strict {
+			return w.p.treatment("", sources.KindBody)
+		}
+	case jsontext.KindTrue, jsontext.KindFalse:
+		if t == hide || t == hash {
 			return drop // a text in its place is nothing that the schema knows
 		}
-		return t
-	}, -1)
+	}
+	return t
 }
 
 // errDropped says that nothing of a value is kept.
@@ -198,8 +207,11 @@ func (w *rewriter) field(system string, fields sources.Fields, name []byte) trea
 		return action.treatment(sources.KindPlain)
 	}
 	t := w.p.treatment("", f.Kind)
-	if t == body && isPersonal(w.key) {
+	switch {
+	case t == body && isPersonal(w.key):
 		return hide
+	case t == body && texts[string(w.key)]:
+		return text
 	}
 	return t
 }

@@ -121,6 +121,8 @@ func TestDeadLetterRows(t *testing.T) {
 		{"plain fields of another shape", Standard, sources.Record{Raw: []byte(`{"id":{"phone":1},"at":"13800138000"}`)}, `{"id":{"phone":"***"},"at":"***"}`, 37, false},
 		{"no object", Standard, sources.Record{Raw: []byte(`"call 1234"`)}, `"call ***"`, 11, false},
 		{"no object", Strict, sources.Record{Raw: []byte(`"call 1234"`)}, "", 11, true},
+		{"text of another shape", Standard, sources.Record{Raw: []byte(`{"text":{"a":["Q 4839",4839],"name":"Z"},"to":["021-12345678"],"content":{"a":"Q 4839"}}`)}, `{"text":{"a":["Q ***","***"],"name":"***"},"to":["021******78"],"content":{"a":"Q ***"}}`, 88, false},
+		{"text of another shape", Strict, sources.Record{Raw: []byte(`{"text":{"a":"Q 4839"},"to":["021-12345678"],"content":"x"}`)}, `{}`, 59, false},
 		{"beginning", Standard, cut, `{"id":"7","realName":"***`, 1000, true},
 		{"beginning", Strict, cut, "", 1000, true},
 		{"beginning", Off, cut, string(cut.Raw), 1000, true},

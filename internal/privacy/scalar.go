@@ -60,10 +60,10 @@ func maskPlain(s string) string {
 	return s
 }
 
-// maskMessage masks the text of a message: one that is JSON as a body, others
-// by the text rule.
+// maskMessage masks the text of a message by the text rule; of one that is JSON,
+// each string and number, and what has personal keys.
 func (p *Policy) maskMessage(s string, level int) string {
-	if out, err := p.maskJSON(s, level); err == nil {
+	if out, err := p.maskJSON(s, text, level); err == nil {
 		return out
 	}
 	return maskText(s)
@@ -72,7 +72,7 @@ func (p *Policy) maskMessage(s string, level int) string {
 // maskString masks what a string of a body holds: JSON as JSON, else the
 // members of any notation, then what the patterns find or, if all is true, the text rule.
 func (p *Policy) maskString(s string, all bool, level int) string {
-	out, err := p.maskJSON(s, level)
+	out, err := p.maskJSON(s, body, level)
 	if err == nil {
 		return out
 	}
@@ -89,7 +89,7 @@ func (p *Policy) maskString(s string, all bool, level int) string {
 var errNoJSON = errors.New("no JSON")
 
 // maskJSON masks a string that holds an object, an array or a string of JSON.
-func (p *Policy) maskJSON(s string, level int) (string, error) {
+func (p *Policy) maskJSON(s string, t treatment, level int) (string, error) {
 	inner := strings.TrimSpace(s)
 	if inner == "" || strings.IndexByte(`{["`, inner[0]) < 0 {
 		return "", errNoJSON
@@ -97,7 +97,7 @@ func (p *Policy) maskJSON(s string, level int) (string, error) {
 	if level >= maxLevels {
 		return Mask, nil
 	}
-	out, changed, err := p.rewrite([]byte(inner), level+1, func(w *rewriter) error { return w.value(body, 0) })
+	out, changed, err := p.rewrite([]byte(inner), level+1, func(w *rewriter) error { return w.value(t, 0) })
 	if changed {
 		s = string(out)
 	}

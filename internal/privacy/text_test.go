@@ -161,6 +161,7 @@ func TestBody(t *testing.T) {
 		{`{"content":"订单 1234 已发货","code":40001}`, `{"content":"订单 *** 已发货","code":40001}`},
 		{`{"msg":"您的验证码是 1234"}`, `{"msg":"您的验证码是 ***"}`},
 		{`"OK 1234"`, `"OK ***"`},
+		{`{"smsContent":"{\"code\":\"4839\",\"x\":[4839,\"{\\\"y\\\":4839}\"]}"}`, `{"smsContent":"{\"code\":\"***\",\"x\":[\"***\",\"{\\\"y\\\":\\\"***\\\"}\"]}"}`},
 		{`13800138000`, `"***"`},
 		{`"13800138000,13900139000"`, `"***,***"`},
 		{`{"url":"https://x.cn/cb?token=abcdef&a=b"}`, `{"url":"https://x.cn/cb?token=***&a=b"}`},
@@ -183,6 +184,23 @@ func TestBody(t *testing.T) {
 	for _, in := range []string{`{"a":1`, `{"a":1}}`, `{} {}`, ``, `{"a" 1}`} {
 		if _, _, err := p.rewrite([]byte(in), 0, func(w *rewriter) error { return w.value(body, 0) }); err == nil {
 			t.Errorf("%s: got no error", in)
+		}
+	}
+}
+
+// TestMaskMessage has texts that happen to be JSON.
+func TestMaskMessage(t *testing.T) {
+	p := New(Standard, Rules{}, secret.New("key"), false)
+	for _, tt := range []struct{ in, want string }{
+		{"[483920]", `["***"]`},
+		{`["483920"]`, `["***"]`},
+		{`{"code":"483920","text":"x 4839","n":12}`, `{"code":"***","text":"x ***","n":12}`},
+		{`"483920"`, `"***"`},
+		{"[483920] is your code", "[***] is your code"},
+		{`[["[4839]"]]`, `[["[\"***\"]"]]`},
+	} {
+		if got := p.maskMessage(tt.in, 0); got != tt.want || p.maskMessage(got, 0) != got {
+			t.Errorf("%s: got %s, then %s, want %s", tt.in, got, p.maskMessage(got, 0), tt.want)
 		}
 	}
 }
