@@ -19,8 +19,8 @@ import (
 
 // sourceKinds is the catalog of sources, by kind of account: one line each.
 var sourceKinds = map[string]sourceKind{
-	"ekuaibao": source(ekuaibao.Doc, ekuaibao.NewConfig, ekuaibao.New),
-	"submail":  alternative(source(submail.Doc, submail.NewConfig, submail.New), (*submail.Config).Other),
+	"ekuaibao": holding(source(ekuaibao.Doc, ekuaibao.NewConfig, ekuaibao.New), ekuaibao.RowFields),
+	"submail":  holding(alternative(source(submail.Doc, submail.NewConfig, submail.New), (*submail.Config).Other), submail.RowFields),
 }
 
 // sinkKinds is the catalog of sinks, by value of CONNECTOR_SINK: one line each.
@@ -56,6 +56,12 @@ func alternative[C any](kind sourceKind, other func(*C) (C, string, bool)) sourc
 		c, setting, ok := other(any(section).(*C))
 		return any(&c).(config.AccountConfig), setting, ok
 	}
+	return kind
+}
+
+// holding adds what the rows of a kind hold.
+func holding(kind sourceKind, fields sources.Fields) sourceKind {
+	kind.Fields = fields
 	return kind
 }
 

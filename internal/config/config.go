@@ -19,6 +19,7 @@ import (
 
 	"connector/internal/privacy"
 	"connector/internal/secret"
+	"connector/sources"
 )
 
 // Connector holds the variables CONNECTOR_….
@@ -112,6 +113,8 @@ func Credential(parts ...string) string {
 type Source struct {
 	Doc string               // what it reads, one sentence
 	New func() AccountConfig // a section with the defaults that are not in tags
+	// Fields are those of the rows, as [sources.Stream] has them; nil when no rule of privacy is to be checked.
+	Fields sources.Fields
 }
 
 // Sink is a destination.

@@ -102,8 +102,12 @@ func (l *loader) privacy(c *Connector, v *Faults) {
 	v.Check(c.Privacy != privacy.Off || c.PrivacyRules.IsZero(), "PRIVACY_RULES", "has no effect with %s=off; unset it, or use standard and field=keep", "PRIVACY")
 	v.Check(c.PrivacyKey.IsZero() || len(c.PrivacyKey.Reveal()) >= minPrivacyKey, "PRIVACY_KEY", fmt.Sprintf("is shorter than %d bytes; use a random one", minPrivacyKey))
 	kinds := slices.Sorted(maps.Keys(l.catalog.Sources))
-	for _, system := range c.PrivacyRules.Systems() {
-		v.Check(slices.Contains(kinds, system), "PRIVACY_RULES", fmt.Sprintf("there is no section %q in an event; use sms, webhook, %s", system, orList(kinds)))
+	for _, path := range c.PrivacyRules.OfProviders() {
+		system, field, _ := strings.Cut(path, ".")
+		source, known := l.catalog.Sources[system]
+		v.Check(known, "PRIVACY_RULES", fmt.Sprintf("there is no section %q in an event; use sms, webhook, %s", system, orList(kinds)))
+		there := source.Fields[field].Path
+		v.Check(there == "", "PRIVACY_RULES", fmt.Sprintf("an event has %s as %s; name it so", path, there))
 	}
 }
 

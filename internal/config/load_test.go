@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"connector/internal/secret"
+	"connector/sources"
 )
 
 // toy is a kind with a variable of each built-in type.
@@ -46,7 +47,7 @@ func newToySink() Section { return &toySink{} }
 func (*toySink) Validate(*Faults) {}
 
 var toys = Catalog{
-	Sources: map[string]Source{"toy": {New: newToy}, "game": {New: newToy}},
+	Sources: map[string]Source{"toy": {New: newToy, Fields: sources.Fields{"body": {Path: "sms.text"}, "id": {}}}, "game": {New: newToy}},
 	Sinks:   map[string]Sink{"nats": {New: newToySink}, "kafka": {New: newToySink}, "stdout": {}},
 }
 
@@ -112,7 +113,7 @@ func TestFaults(t *testing.T) {
 		{"bad privacy rules", toyEnv("CONNECTOR_PRIVACY=high", "CONNECTOR_PRIVACY_KEY=k-canary", "CONNECTOR_PRIVACY_RULES=sms.body=drop,phone,,phone=hide,a=keep,A_=keep,x.y.z=drop"), []string{
 			"CONNECTOR_PRIVACY: use standard, strict or off",
 			`CONNECTOR_PRIVACY_RULES: "sms.body" is no field; use one of sms.carrier, sms.carrierStatus, sms.failureReason, sms.recipient, sms.region, sms.signature, sms.template, sms.text, ` +
-				`webhook.configurationId, webhook.configurationName, webhook.nodeId, webhook.nodeName, webhook.request, webhook.response, a field of a provider's section such as submail.location, or a bare key; ` +
+				`webhook.configurationId, webhook.configurationName, webhook.nodeId, webhook.nodeName, webhook.request, webhook.response, a field of a provider's section such as submail.ip_address, or a bare key; ` +
 				`"phone" is no field=action; has an empty item; separate items with one comma; "phone=hide": use keep, mask, hash or drop; names "A_" twice; ` +
 				`"x.y.z" is no field; within bodies and sections name members by their bare keys`,
 			"CONNECTOR_PRIVACY_KEY: is shorter than 16 bytes; use a random one",
@@ -120,6 +121,9 @@ func TestFaults(t *testing.T) {
 		{"privacy rules that do nothing", toyEnv("CONNECTOR_PRIVACY=off", "CONNECTOR_PRIVACY_RULES=phone=mask,tyo.x=drop"), []string{
 			"CONNECTOR_PRIVACY_RULES: has no effect with CONNECTOR_PRIVACY=off; unset it, or use standard and field=keep",
 			`CONNECTOR_PRIVACY_RULES: there is no section "tyo" in an event; use sms, webhook, game or toy`,
+		}},
+		{"privacy rules for what an event has elsewhere", toyEnv("CONNECTOR_PRIVACY_RULES=toy.body=drop,toy.id=mask,toy.new=drop"), []string{
+			"CONNECTOR_PRIVACY_RULES: an event has toy.body as sms.text; name it so",
 		}},
 		{"all at once", []string{
 			"CONNECTOR_SOURCES=a=toy,b=game", "CONNECTOR_START=yesterday", "CONNECTOR_LOG_LEVEL=loud", "CONNECTOR_LOG_FORMAT=xml", "CONNECTOR_SCHEMA_VERSION=0.9", "CONNECTOR_VALIDATE=some", "CONNECTOR_HTTP_ADDR=8080",

@@ -34,7 +34,7 @@ var paths = map[string]sources.Kind{
 
 // Rules say what is done with single fields, whatever the mode.
 type Rules struct {
-	paths map[string]Action // by path, such as "sms.text" or "submail.location"
+	paths map[string]Action // by path, such as "sms.text" or "submail.ip_address"
 	keys  map[string]Action // by name of a member at any depth, as appendKey writes it
 	given string
 }
@@ -68,7 +68,7 @@ func (r *Rules) add(item string) error {
 	list, key := r.keys, string(appendKey(nil, field))
 	if section, rest, isPath := strings.Cut(field, "."); isPath {
 		if _, known := paths[field]; !known && (section == "sms" || section == "webhook") {
-			return fmt.Errorf("%q is no field; use one of %s, a field of a provider's section such as submail.location, or a bare key", field, strings.Join(slices.Sorted(maps.Keys(paths)), ", "))
+			return fmt.Errorf("%q is no field; use one of %s, a field of a provider's section such as submail.ip_address, or a bare key", field, strings.Join(slices.Sorted(maps.Keys(paths)), ", "))
 		}
 		if section == "" || rest == "" || strings.Contains(rest, ".") {
 			return fmt.Errorf("%q is no field; within bodies and sections name members by their bare keys", field)
@@ -91,12 +91,13 @@ func (r Rules) String() string { return r.given }
 // IsZero reports whether there are none.
 func (r Rules) IsZero() bool { return r.given == "" }
 
-// Systems returns the sections of providers that rules name.
-func (r Rules) Systems() []string {
+// OfProviders returns the fields of providers' sections that rules name, such as
+// submail.ip_address.
+func (r Rules) OfProviders() []string {
 	var list []string
 	for _, path := range slices.Sorted(maps.Keys(r.paths)) {
-		if section, _, _ := strings.Cut(path, "."); section != "sms" && section != "webhook" && !slices.Contains(list, section) {
-			list = append(list, section)
+		if section, _, _ := strings.Cut(path, "."); section != "sms" && section != "webhook" {
+			list = append(list, path)
 		}
 	}
 	return list

@@ -2,8 +2,8 @@ package ekuaibao
 
 import "connector/sources"
 
-// fields are what the rows hold.
-var fields = sources.Fields{
+// RowFields are what the rows hold.
+var RowFields = sources.Fields{
 	"name":                  {Kind: sources.KindNote, Path: "webhook.configurationName"},
 	"messageId":             {Kind: sources.KindPlain, Path: "webhook.configurationId"},
 	"nodeName":              {Kind: sources.KindNote, Path: "webhook.nodeName"},

@@ -86,7 +86,7 @@ func (s *Source) variable(suffix string) string { return strings.ToUpper(s.accou
 func (s *Source) Streams() []sources.Stream {
 	var streams []sources.Stream
 	for _, name := range s.cfg.MessageTypes {
-		streams = append(streams, sources.Stream{Name: name, Tick: tick, MaxWindow: maxWindow, Leaves: true, Channel: schema.ChannelWebhook, Fields: fields})
+		streams = append(streams, sources.Stream{Name: name, Tick: tick, MaxWindow: maxWindow, Leaves: true, Channel: schema.ChannelWebhook, Fields: RowFields})
 	}
 	return streams
 }

@@ -2,9 +2,9 @@ package submail
 
 import "connector/sources"
 
-// fields are what the rows of either call hold. ip_address is none of them: the
+// RowFields are what the rows of either call hold. ip_address is none of them: the
 // address that a message was submitted from is masked as a personal key.
-var fields = sources.Fields{
+var RowFields = sources.Fields{
 	"recipient":      {Kind: sources.KindRecipient, Path: "sms.recipient"},
 	"to":             {Kind: sources.KindRecipient, Path: "sms.recipient"},
 	"message":        {Kind: sources.KindText, Path: "sms.text"},

@@ -72,7 +72,7 @@ func (s *Source) warn(message string, args ...any) {
 
 // Streams lists the one stream, with a digest of the filters in force.
 func (s *Source) Streams() []sources.Stream {
-	return []sources.Stream{{Name: streamName, Filters: s.filters(), Tick: tick, MaxWindow: maxWindow, Fields: fields}}
+	return []sources.Stream{{Name: streamName, Filters: s.filters(), Tick: tick, MaxWindow: maxWindow, Fields: RowFields}}
 }
 
 // Owner returns the appid.
