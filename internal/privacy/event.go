@@ -174,15 +174,13 @@ func (w *rewriter) row(system string, fields sources.Fields) error {
 
 // shaped returns what is done with the next value, of a field that t is for.
 func (w *rewriter) shaped(t treatment) treatment {
-	switch w.dec.PeekKind() {
-	case jsontext.KindBeginObject, jsontext.KindBeginArray: // not what most fields hold
-		if t == plain || t == note || t == recipient && w.p.mode == Strict {
-			return w.p.treatment("", sources.KindBody)
-		}
-	case jsontext.KindTrue, jsontext.KindFalse:
-		if t == hide || t == hash {
-			return drop // a text in its place is nothing that the schema knows
-		}
+	kind := w.dec.PeekKind()
+	list := kind == jsontext.KindBeginObject || kind == jsontext.KindBeginArray
+	switch {
+	case list && (t == plain || t == note || t == recipient && w.p.mode == Strict):
+		return w.p.treatment("", sources.KindBody) // not what such fields hold
+	case (kind == jsontext.KindTrue || kind == jsontext.KindFalse) && (t == hide || t == hash):
+		return drop // a text in its place is nothing that the schema knows
 	}
 	return t
 }

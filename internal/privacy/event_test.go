@@ -149,7 +149,7 @@ func TestKeys(t *testing.T) {
 	if a.Digest(sum) == b.Digest(sum) || a.Digest(sum) != New(Strict, Rules{}, secret.New("a"), true).Digest(sum) || a.Digest(sum) == sum {
 		t.Errorf("got %s and %s", a.Digest(sum), b.Digest(sum))
 	}
-	if x, y := DeriveKey(secret.New("a")).Reveal(), DeriveKey(secret.New("b")).Reveal(); x == y || x != DeriveKey(secret.New("a")).Reveal() || strings.Contains(x, "a"+"b") && len(x) != 64 {
+	if x, y := DeriveKey(secret.New("a")).Reveal(), DeriveKey(secret.New("b")).Reveal(); x == y || x != DeriveKey(secret.New("a")).Reveal() || len(x) != 64 {
 		t.Errorf("got %s and %s", x, y)
 	}
 	good := sources.Record{ID: sources.HashID + sum, Print: sum}

@@ -39,6 +39,7 @@ type rewriter struct {
 	enc     jsontext.Encoder
 	key     []byte // of the member at hand
 	name    []byte // of the member at hand
+	quoted  []byte // the name as written
 	level   int    // how many strings the value lies within
 	changed bool   // whether the value differs from the one given
 }
@@ -190,6 +191,7 @@ func (w *rewriter) members(treat func(name []byte) treatment, depth int) error {
 		if err != nil {
 			return err
 		}
+		w.quoted = append(w.quoted[:0], v...)             // v ends with the next look at the decoder
 		w.name, _ = jsontext.AppendUnquote(w.name[:0], v) // invalid UTF-8 is mended
 		t := treat(w.name)
 		if t == drop {
@@ -199,7 +201,7 @@ func (w *rewriter) members(treat func(name []byte) treatment, depth int) error {
 			}
 			continue
 		}
-		name := v
+		name := jsontext.Value(w.quoted)
 		if t != keep && MaskPatterns(string(w.name)) != string(w.name) {
 			masked++ // names are to differ
 			name, w.changed = jsontext.Value(`"`+Mask+strconv.Itoa(masked)+`"`), true
