@@ -158,11 +158,43 @@ func TestConfigurationReferenceIsCurrent(t *testing.T) {
 }
 
 func TestDependenciesAreArgued(t *testing.T) {
-	argued := read(t, "docs/dependencies.md")
 	direct, _, _ := strings.Cut(read(t, "go.mod"), "// indirect")
-	for _, m := range regexp.MustCompile(`(?m)^\t(\S+) v`).FindAllStringSubmatch(direct[:strings.LastIndex(direct, "\n")+1], -1) {
-		if !strings.Contains(argued, "| "+m[1]+" ") {
-			t.Errorf("docs/dependencies.md has no line for %s", m[1])
+	manifests := map[string]string{`(?m)^\t(\S+) v`: direct[:strings.LastIndex(direct, "\n")+1]}
+	manifests[`(?m)^    "([^"]+)": "[0-9]`] = read(t, "scripts/node/package.json")
+	manifests[`<artifactId>(flink-[^<]+)</artifactId>\s*<version>[^<]*[.}]`] = read(t, "examples/flink/pom.xml")
+	pins, err := filepath.Glob(filepath.Join(root, "examples/*/requirements.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range pins {
+		manifests[`(?m)^([a-z-]+)==`] += read(t, strings.TrimPrefix(path, root+"/"))
+	}
+	argued := regexp.MustCompile("[ ,|]+").Split(read(t, "docs/dependencies.md"), -1)
+	for name, manifest := range manifests {
+		found := regexp.MustCompile(name).FindAllStringSubmatch(manifest, -1)
+		if len(found) < 2 {
+			t.Errorf("%d dependencies match %s", len(found), name)
+		}
+		for _, m := range found {
+			if !slices.Contains(argued, m[1]) {
+				t.Errorf("docs/dependencies.md has no line for %s", m[1])
+			}
+		}
+	}
+}
+
+// TestExamplesPinPackages wants nothing but packages and their hashes: an option would name a place of one machine.
+func TestExamplesPinPackages(t *testing.T) {
+	pins, err := filepath.Glob(filepath.Join(root, "examples/*/requirements.txt"))
+	if err != nil || len(pins) == 0 {
+		t.Fatalf("got %v, %v", pins, err)
+	}
+	pin := regexp.MustCompile(`^(#.*|[a-z-]+==[0-9.]+ \\|    --hash=sha256:[0-9a-f]{64}( \\)?)$`)
+	for _, path := range pins {
+		for i, line := range strings.Split(strings.TrimSpace(read(t, strings.TrimPrefix(path, root+"/"))), "\n") {
+			if !pin.MatchString(line) {
+				t.Errorf("%s:%d: got %q, want a package or a hash", path, i+1, line)
+			}
 		}
 	}
 }
