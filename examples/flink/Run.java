@@ -13,7 +13,7 @@ import org.apache.flink.util.CloseableIterator;
 
 /**
  * Runs the SQL files of this folder in a Flink of its own, as a batch job over what the topic holds. README.md says how to
- * start it. The SQL client of a Flink cluster takes the same files.
+ * start it, and how the SQL client of a Flink cluster takes the same files.
  */
 public class Run {
     public static void main(String[] args) throws Exception {

@@ -7,12 +7,13 @@ import "time"
 type Event struct {
 	Source  Source    `json:"source"`
 	Record  Record    `json:"record"`
+	Channel string    `json:"channel"`        // webhook, sms, or one that a later 1.x adds
 	Status  string    `json:"status"`         // pending, delivered, failed or unknown
 	Word    string    `json:"providerStatus"` // the provider's own word
 	Created time.Time `json:"createdAt"`
 	Read    time.Time `json:"observedAt"` // when the connector read this version
-	Webhook *Webhook  `json:"webhook"`    // absent in events of other channels
-	SMS     *SMS      `json:"sms"`        // the same
+	Webhook Webhook   `json:"webhook"`    // zero in other channels, and of a row that left
+	SMS     SMS       `json:"sms"`        // the same
 }
 
 // Source says where the row was read.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -32,7 +33,7 @@ func readNATS(ctx context.Context, url, stream, subject string, receive func(id 
 	}
 	defer messages.Stop()
 	for ; left > 0; left-- {
-		m, err := messages.Next()
+		m, err := messages.Next(jetstream.NextMaxWait(30 * time.Second))
 		if err != nil {
 			return fmt.Errorf("reading stream %s: %w", stream, err)
 		}

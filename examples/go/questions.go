@@ -25,7 +25,7 @@ func (s *State) failureRate(w io.Writer) {
 	type count struct{ calls, failed, left int }
 	counts := map[group]count{}
 	for _, e := range s.rows {
-		if e.Webhook == nil {
+		if e.Channel != "webhook" {
 			continue
 		}
 		g := group{e.Created.UTC().Format("2006-01-02T15:00Z"), cmp.Or(e.Webhook.NodeName, "-")}
@@ -57,7 +57,7 @@ func (s *State) failureRate(w io.Writer) {
 func (s *State) latency(w io.Writer) {
 	seconds := map[string][]int{} // by account
 	for _, e := range s.rows {
-		if e.SMS == nil || e.Status != "delivered" {
+		if e.Channel != "sms" || e.Status != "delivered" {
 			continue
 		}
 		until := e.SMS.Reported

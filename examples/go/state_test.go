@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -8,7 +9,7 @@ import (
 func TestApply(t *testing.T) {
 	at := func(second int) time.Time { return time.Date(2026, 1, 15, 0, 0, second, 0, time.UTC) }
 	version := func(revision, second int, status string) Event {
-		return Event{Record: Record{ID: "1", Revision: revision}, Status: status, Read: at(second), Webhook: &Webhook{NodeName: "A"}}
+		return Event{Record: Record{ID: "1", Revision: revision}, Status: status, Read: at(second), Webhook: Webhook{NodeName: "A"}}
 	}
 	left := Event{Record: Record{ID: "1", Revision: 3, Left: true}, Status: "unknown", Read: at(3)}
 	type arrival struct {
@@ -34,8 +35,21 @@ func TestApply(t *testing.T) {
 			}
 		}
 		got := s.rows[key{Source{}, "1"}]
-		if got.Status != tt.want || repeated != tt.repeated || got.Webhook == nil || got.Webhook.NodeName != "A" {
+		if got.Status != tt.want || repeated != tt.repeated || got.Webhook.NodeName != "A" {
 			t.Errorf("%s: got %+v with %d repeated, want status %s, %d repeated, and the node", name, got, repeated, tt.want, tt.repeated)
 		}
+	}
+}
+
+// TestLeftOnly counts a call of which nothing else is known any more, as the other examples do.
+func TestLeftOnly(t *testing.T) {
+	s := NewState()
+	s.Apply("d", Event{Record: Record{ID: "1", Revision: 3, Left: true}, Channel: "webhook", Status: "unknown", Created: time.Date(2026, 1, 15, 0, 0, 0, 0, time.UTC)})
+	var out strings.Builder
+	if err := s.Print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "2026-01-15T00:00Z  -     1      0       1     0.0"; !strings.Contains(out.String(), want) {
+		t.Errorf("got\n%s\nwant a line %q", out.String(), want)
 	}
 }
