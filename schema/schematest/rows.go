@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"testing"
 
 	"pgregory.net/rapid"
 )
@@ -51,6 +52,15 @@ var strange = []string{
 	"schemaVersion", "source", "record", "channel", "status", "providerStatus", "createdAt", "replay", "privacy", "webhook", "sms", "raw", "rawBase64",
 	"recipient", "recipientHash", "text", "credits", "sentAt", "reportedAt", "direction", "request", "ekuaibao", "submail", "api", "appid", "type", "active",
 	"sent_at", "report_at", "send_date", "sent_date", "ip_address", "flowId", "", "字段",
+}
+
+// CheckRows is [rapid.Check] with a row of a provider, as [Row] draws it. It
+// draws more than is usual: a row that breaks a rule is rare.
+func CheckRows(t *testing.T, fields map[string]string, check func(t *rapid.T, row string)) {
+	t.Helper()
+	for range 5 {
+		rapid.Check(t, func(t *rapid.T) { check(t, Row(fields).Draw(t, "row")) })
+	}
 }
 
 // Row draws a row of a provider, as text: fields are its own and their values

@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -50,6 +52,23 @@ func Check(f schema.File, body []byte) error {
 // Properties returns the names that the schema of an event describes, sorted,
 // in the object to which path leads from the event.
 func Properties(path ...string) ([]string, error) { return properties(newest().Event.JSON, path) }
+
+// Section says how a provider's section in Go, a struct, differs from the
+// section that the schema of an event describes; nil when it does not.
+func Section(system string, section reflect.Type) error {
+	var got []string
+	for field := range section.Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+			got = append(got, name)
+		}
+	}
+	slices.Sort(got)
+	want, err := Properties(system)
+	if err == nil && !slices.Equal(got, want) {
+		err = fmt.Errorf("the section has %q, the schema describes %q", got, want)
+	}
+	return err
+}
 
 // DeadLetterProperties is [Properties] for a dead letter.
 func DeadLetterProperties(path ...string) ([]string, error) {

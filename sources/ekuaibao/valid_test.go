@@ -2,8 +2,6 @@ package ekuaibao
 
 import (
 	"reflect"
-	"slices"
-	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -17,8 +15,7 @@ import (
 func TestEventsAreValid(t *testing.T) {
 	fields := seedFields(t)
 	s, events, rejected := reading(t, around()), 0, 0
-	many(t, func(t *rapid.T) {
-		raw := schematest.Row(fields).Draw(t, "row")
+	schematest.CheckRows(t, fields, func(t *rapid.T, raw string) {
 		s.corporation = ""
 		r, err := s.record(forever, jsonrows.Row{Raw: []byte(raw), Size: int64(len(raw))})
 		if err != nil {
@@ -39,24 +36,9 @@ func TestEventsAreValid(t *testing.T) {
 	}
 }
 
-// many draws more than is usual: a row that breaks a rule is rare.
-func many(t *testing.T, check func(*rapid.T)) {
-	t.Helper()
-	for range 5 {
-		rapid.Check(t, check)
-	}
-}
-
 // TestSectionIsTheSchemas wants the section and the schema to describe the same fields.
 func TestSectionIsTheSchemas(t *testing.T) {
-	var got []string
-	for field := range reflect.TypeFor[Fields]().Fields() {
-		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
-			got = append(got, name)
-		}
-	}
-	slices.Sort(got)
-	if want, err := schematest.Properties(System); err != nil || !slices.Equal(got, want) {
-		t.Errorf("the section has %q, the schema describes %q, %v", got, want, err)
+	if err := schematest.Section(System, reflect.TypeFor[Fields]()); err != nil {
+		t.Error(err)
 	}
 }

@@ -2,8 +2,6 @@ package submail
 
 import (
 	"reflect"
-	"slices"
-	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -34,8 +32,7 @@ func TestEventsAreValid(t *testing.T) {
 			}
 			s := answers(t, func(c *Config) { c.API = api }, text(""))
 			events, rejected := 0, 0
-			many(t, func(t *rapid.T) {
-				raw := schematest.Row(fields).Draw(t, "row")
+			schematest.CheckRows(t, fields, func(t *rapid.T, raw string) {
 				row, err := s.record(query{span: seedSpan}, jsonrows.Row{Raw: []byte(raw), Size: int64(len(raw))})
 				if err != nil {
 					return // of another application: no row of the answer
@@ -74,24 +71,9 @@ func checkValid(t rapid.TB, s *Source, r sources.Record) bool {
 	return true
 }
 
-// many draws more than is usual: a row that breaks a rule is rare.
-func many(t *testing.T, check func(*rapid.T)) {
-	t.Helper()
-	for range 5 {
-		rapid.Check(t, check)
-	}
-}
-
 // TestSectionIsTheSchemas wants the section and the schema to describe the same fields.
 func TestSectionIsTheSchemas(t *testing.T) {
-	var got []string
-	for field := range reflect.TypeFor[Fields]().Fields() {
-		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
-			got = append(got, name)
-		}
-	}
-	slices.Sort(got)
-	if want, err := schematest.Properties(System); err != nil || !slices.Equal(got, want) {
-		t.Errorf("the section has %q, the schema describes %q, %v", got, want, err)
+	if err := schematest.Section(System, reflect.TypeFor[Fields]()); err != nil {
+		t.Error(err)
 	}
 }
