@@ -30,7 +30,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		rows:     counter("rows_read_total", "Rows read, repeated reads included."),
 		events:   counter("events_published_total", "Events committed."),
 		stale:    counter("stale_reads_total", "Rows read again without a change."),
-		dead:     counter("dead_letters_total", "Rows that can never become an event.", "class"),
+		dead:     counter("dead_letters_total", "Rows of which no event can be made.", "class"),
 		errors:   counter("read_errors_total", "Readings that stopped with an error and were tried again."),
 		frontier: gauge("frontier_timestamp_seconds", "Provider time up to which the stream was read, Unix seconds."),
 		gaps:     gauge("gaps", "Ranges of which the provider may hold rows that it does not show."),

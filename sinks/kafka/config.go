@@ -13,7 +13,7 @@ import (
 type Config struct {
 	Brokers           config.HostPorts  `split_words:"true" desc:"Required. Brokers to find the cluster by."`
 	Topic             string            `split_words:"true" default:"delivery.events" desc:"Topic of the events."`
-	DeadletterTopic   string            `split_words:"true" default:"delivery.deadletters" desc:"Topic of rows that can never become an event."`
+	DeadletterTopic   string            `split_words:"true" default:"delivery.deadletters" desc:"Topic of rows of which no event can be made, and of their resolutions."`
 	CheckpointTopic   string            `split_words:"true" default:"delivery.checkpoints" desc:"Compacted topic of the checkpoint. Another connector needs another one."`
 	Delivery          Delivery          `split_words:"true" default:"idempotent" desc:"idempotent: what a crash left published but not in the checkpoint is read back at start. transactional: events and checkpoint are one transaction, for consumers with isolation.level=read_committed."`
 	TransactionalID   string            `split_words:"true" desc:"Prefix of the transactional ids, in transactional delivery: <prefix>-<unit>; by default the checkpoint topic's name. Another connector needs another one."`
