@@ -75,8 +75,8 @@ func Paired(open func(ctx context.Context) (sinks.Publisher, error), store sinks
 // promptly is how long a call may go on after its context ended.
 const promptly = 5 * time.Second
 
-// checkTimeout bounds each check.
-const checkTimeout = time.Minute
+// checkTimeout bounds each check; a busy machine needs much of it.
+const checkTimeout = 3 * time.Minute
 
 // mainUnit is the unit of most checks, otherUnits of the rest.
 const mainUnit = "u0"
