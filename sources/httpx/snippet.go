@@ -11,7 +11,8 @@ import (
 
 const (
 	maxSnippet = 200      // bytes of a body in an error's text
-	leastCut   = 512      // bytes of a body from which on it may be cut anywhere
+	leastCut   = 512      // bytes of a body from which on it may be cut anywhere, in a number or an address, too
+	maxTail    = 256      // bytes at the end of a cut text in which the beginning of one is searched
 	ellipsis   = "\u2026" // marks a cut snippet
 )
 
@@ -29,8 +30,10 @@ func (r redactor) snippet(body []byte) string {
 		return c
 	}, strings.ToValidUTF8(string(body), "\uFFFD"))
 	plain = r.beginningOf(strings.Join(strings.Fields(plain), " "))
+	plain = plain[:min(len(plain), maxErrorBody)]
 	if len(body) >= leastCut {
-		plain = tail.ReplaceAllLiteralString(plain, "")
+		end := max(0, len(plain)-maxTail)
+		plain = strings.ToValidUTF8(plain[:end]+tail.ReplaceAllLiteralString(plain[end:], ""), "\uFFFD")
 	}
 	plain = privacy.MaskQuoted(plain)
 	if len(plain) <= maxSnippet {
