@@ -21,10 +21,14 @@ func maskRecipient(s string) string { return eachNumber(s, maskNumber) }
 // ASCII digits count: full-width digits are ASCII digits, 00 in front is +, and
 // the country's code of a Chinese mobile number is left out, so that
 // +86 138-0013-8000, 8613800138000 and 13800138000 give the same. What holds no digit counts
-// as it is, in lower case.
+// as it is, in lower case. A number that the provider masked has no hash: those of
+// different people look alike.
 func (p *Policy) HashRecipient(s string) string {
 	return eachNumber(s, func(number string) string {
-		if plain := normalize(number); plain != "" {
+		switch plain := normalize(number); {
+		case strings.ContainsAny(number, "*＊xX"):
+			return ""
+		case plain != "":
 			return p.hash(plain)
 		}
 		return p.hash(strings.ToLower(number))
@@ -40,8 +44,11 @@ func eachNumber(s string, use func(string) string) string {
 		if len(out) == maxNumbers {
 			break
 		}
-		if item = strings.TrimSpace(item); item != "" {
-			out = append(out, use(item))
+		if item = strings.TrimSpace(item); item == "" {
+			continue
+		}
+		if item = use(item); item != "" {
+			out = append(out, item)
 		}
 	}
 	return strings.Join(out, ",")

@@ -98,6 +98,11 @@ func TestRecipient(t *testing.T) {
 			t.Errorf("%s: got hash %s, want that of %s", tt.in, got, tt.same)
 		}
 	}
+	for masked, want := range map[string]string{"138****8000": "", "138xxxxxxxx": "", "13800138000,139****0000": p.HashRecipient("13800138000")} {
+		if got := p.HashRecipient(masked); got != want {
+			t.Errorf("%s: got hash %q, want %q", masked, got, want)
+		}
+	}
 	if p.HashRecipient("13800138000") == p.HashRecipient("13800138001") {
 		t.Error("two numbers have one hash")
 	}
