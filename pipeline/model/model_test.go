@@ -41,10 +41,8 @@ func TestHistories(t *testing.T) {
 	case n > 0:
 	case raced:
 		n = full / 20
-	case testing.Short():
-		n = full / 10
 	default:
-		n = full / 4
+		n = full / 10
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // a history is small and its garbage is not
 	var total counts
