@@ -16,7 +16,7 @@ const DeadLetterSchema = "urn:connector:schema:delivery-deadletter:1.0"
 // DeadLetterType is the CloudEvents type of dead letters.
 const DeadLetterType = "delivery.deadletter"
 
-// DeadLetter is a row that can never become an event, with the reason and
+// DeadLetter is a row of which no event can be made, with the reason and
 // what is kept of the row.
 type DeadLetter struct {
 	SchemaVersion string    `json:"schemaVersion"`

@@ -36,7 +36,7 @@ fenced: it stops, and if something starts it again, it fences the backfill in tu
 
 T is ` + timeForms + `.`,
 		Example: `  connector backfill --from 2026-01-01 --to 2026-02-01
-  connector backfill --from 720h --to 24h --source hq --stream flow
+  connector backfill --from 720h --to 24h --account hq --stream flow
   connector backfill --from 2026-01-01 --to 2026-02-01 --mark-only && connector run`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return backfill(c.Context(), env, flags, markOnly)
@@ -59,7 +59,7 @@ func backfill(ctx context.Context, env environment, flags spanFlags, markOnly bo
 	if err := unowned(cfg, "backfill"); err != nil {
 		return err
 	}
-	opts.Backfill = &pipeline.Backfill{Account: flags.source, Stream: flags.stream, Span: span, MarkOnly: markOnly}
+	opts.Backfill = &pipeline.Backfill{Account: flags.account, Stream: flags.stream, Span: span, MarkOnly: markOnly}
 	return runBackfill(ctx, cfg, env, opts)
 }
 

@@ -131,7 +131,7 @@ func TestBackfillAfterKill(t *testing.T) {
 func TestBackfillIntoStdout(t *testing.T) {
 	t.Parallel()
 	vars := with(halfDay(t), "CONNECTOR_SINK=stdout", "FILE_PATH=")
-	code, stdout, stderr := command(t.Context(), vars, "backfill", "--from", "3h", "--to", "2h", "--source", "otp", "--output", "json")
+	code, stdout, stderr := command(t.Context(), vars, "backfill", "--from", "3h", "--to", "2h", "--account", "otp", "--output", "json")
 	if code != exitOK {
 		t.Fatalf("got code %d; stderr:\n%s", code, stderr)
 	}
@@ -144,7 +144,7 @@ func TestBackfillIntoStdout(t *testing.T) {
 func TestBackfillMarkOnly(t *testing.T) {
 	t.Parallel()
 	vars := halfDay(t)
-	code, stdout, stderr := command(t.Context(), vars, "backfill", "--from", "10h", "--to", "2h", "--mark-only", "--source", "otp")
+	code, stdout, stderr := command(t.Context(), vars, "backfill", "--from", "10h", "--to", "2h", "--mark-only", "--account", "otp")
 	if code != exitOK {
 		t.Fatalf("got code %d; stderr:\n%s", code, stderr)
 	}
@@ -178,8 +178,8 @@ func TestBackfillArguments(t *testing.T) {
 		{"no times", "--from yesterday --to -5h", vars, []string{`--from: "yesterday" is no time`, `--to: "-5h" is no time`}},
 		{"swapped", "--from 24h --to 48h", vars, []string{"--from: 24h lies after --to 48h"}},
 		{"future", "--from 24h --to 2100-01-01", vars, []string{"--to: 2100-01-01 lies in the future"}},
-		{"all at once", "--from x --to 2100-01-01 --source nope --stream nix", vars, []string{"4 faults", "--from:", "--to:", `no account "nope"; use one of hq, otp`, `no stream "nix"; use one of`, "sms"}},
-		{"stream of another account", "--from 48h --to 24h --source otp --stream flow", vars, []string{`no stream "flow"; use one of sms`}},
+		{"all at once", "--from x --to 2100-01-01 --account nope --stream nix", vars, []string{"4 faults", "--from:", "--to:", `no account "nope"; use one of hq, otp`, `no stream "nix"; use one of`, "sms"}},
+		{"stream of another account", "--from 48h --to 24h --account otp --stream flow", vars, []string{`no stream "flow"; use one of sms`}},
 		{"with faults of the configuration", "--from x --to 1h", with(vars, "HQ_LAG=soon"), []string{"HQ_LAG", "--from:"}},
 		{"format", "--from 2h --output yaml", vars, []string{"2 faults", "--to: is missing", `--output "yaml": use text or json`}},
 	}

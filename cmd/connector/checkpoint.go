@@ -27,7 +27,7 @@ topic, where it can be looked at beside a running connector, and for the other s
 before 2.12, in a file in CONNECTOR_DATA_DIR. A file that a running connector uses cannot be
 opened: ask that one, GET /readyz at its CONNECTOR_HTTP_ADDR.`,
 		Example: `  connector checkpoint list
-  connector checkpoint show --source hq
+  connector checkpoint show --account hq
   connector checkpoint rewind --to 24h
   connector checkpoint create --yes`,
 	}
@@ -120,7 +120,7 @@ func readStreams(ctx context.Context, store checkpoint.Reader, flags spanFlags) 
 		streams = append(streams, s)
 	}
 	if len(streams) == 0 && len(names) > 0 {
-		return nil, usageError{fmt.Errorf("--source, --stream: the checkpoint has no such stream; it has %s", list(names))}
+		return nil, usageError{fmt.Errorf("--account, --stream: the checkpoint has no such stream; it has %s", list(names))}
 	}
 	return streams, nil
 }

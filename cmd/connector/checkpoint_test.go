@@ -96,7 +96,7 @@ func TestCheckpointShowsWhatIsStored(t *testing.T) {
 		line.Fence.Owner == "" || line.Fence.Term != 1 || line.Fence.Commits < 2 || time.Since(line.Fence.LastCommit) > time.Hour {
 		t.Errorf("list as JSON: got %s, %v", stdout, err)
 	}
-	_, stdout, _ = command(t.Context(), vars, "checkpoint", "show", "--source", "otp", "--stream", "sms")
+	_, stdout, _ = command(t.Context(), vars, "checkpoint", "show", "--account", "otp", "--stream", "sms")
 	wantLines(t, "show", stdout, "otp/sms  from ", "a column is", "|w", "y young: ", "young ", "savepoints: ")
 	_, stdout, _ = command(t.Context(), vars, "checkpoint", "show", "--output", "json")
 	wantLines(t, "show as JSON", stdout, `"state":"watched"`, `"savepoints":["`)
@@ -121,7 +121,7 @@ func TestCheckpointMistakes(t *testing.T) {
 		{"only checked", "list", checked, exitFailed, []string{"there is no checkpoint in sink nats"}},
 		{"unknown verb", "shwo", read, exitUsage, []string{`unknown verb "shwo"`, "connector checkpoint --help"}},
 		{"unknown stream", "show --stream nope", read, exitUsage, []string{"no such stream", "otp/sms"}},
-		{"all faults", "rewind --to 2100-01-01 --source nope", read, exitUsage, []string{"2 faults", "--to: ", "use one of otp"}},
+		{"all faults", "rewind --to 2100-01-01 --account nope", read, exitUsage, []string{"2 faults", "--to: ", "use one of otp"}},
 		{"no time", "rewind", read, exitUsage, []string{"--to: is missing"}},
 		{"too old", "rewind --to 24h --yes", read, exitOK, []string{"otp/sms: no savepoint that old", "nothing to go back to"}},
 	}

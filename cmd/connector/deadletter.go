@@ -38,8 +38,7 @@ do about it is in docs/dead-letters.md.`,
 
 // addLetterChoice adds --account, --stream and --class.
 func (f *deadLetterFlags) addLetterChoice(c *cobra.Command) {
-	f.account = true
-	c.Flags().StringVar(&f.source, "account", "", "only dead letters of the account `NAME`")
+	c.Flags().StringVar(&f.account, "account", "", "only dead letters of the account `NAME`")
 	c.Flags().StringVar(&f.stream, "stream", "", "only those of streams of the name `S`")
 	c.Flags().StringVar(&f.class, "class", "", "only those of the class `C`, such as decode or too_large")
 }
@@ -104,7 +103,7 @@ const shortLetterID = 12
 
 func showDeadLetters(v *view, list []*deadLetter) error {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(v.w, "no dead letters")
+		_, err := fmt.Fprintln(v.w, "no dead letters that the flags choose")
 		return err
 	}
 	t := tabwriter.NewWriter(v.w, 0, 0, 2, ' ', 0)

@@ -52,7 +52,7 @@ Exits with 1 when it was stopped before the end, or met gaps in which rows may b
 
 T is ` + timeForms + `.`,
 		Example: `  connector replay --from 2026-01-31T08:00:00Z --to 2026-01-31T09:00:00Z
-  connector replay --from 48h --to 24h --source hq --stream flow --id 20260201T101500Z-k3vq
+  connector replay --from 48h --to 24h --account hq --stream flow --id 20260201T101500Z-k3vq
   connector replay --from 2026-01-31 --to 2026-02-01 --new-ids --output json`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return replay(c.Context(), env, flags)

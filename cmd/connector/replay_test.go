@@ -150,7 +150,7 @@ func TestReplayWithNewIDs(t *testing.T) {
 	if code, _, stderr := command(t.Context(), vars, "run", "--once"); code != exitOK {
 		t.Fatalf("run --once: got code %d; stderr:\n%s", code, stderr)
 	}
-	code, stdout, stderr := command(t.Context(), vars, "replay", "--from", "5h", "--to", "5m", "--source", "otp", "--new-ids", "--output", "json")
+	code, stdout, stderr := command(t.Context(), vars, "replay", "--from", "5h", "--to", "5m", "--account", "otp", "--new-ids", "--output", "json")
 	if code != exitOK {
 		t.Fatalf("got code %d; stderr:\n%s", code, stderr)
 	}
@@ -190,7 +190,7 @@ func TestReplayRefusesWrongFlags(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"", "--from: is missing"},
 		{"--from 2h --to 3h", "swap them"},
-		{"--from 2h --to 1h --source nobody", `no account "nobody"`},
+		{"--from 2h --to 1h --account nobody", `no account "nobody"`},
 		{"--from 2h --to 1h --stream none", `no stream "none"`},
 		{"--from 2h --to 1h --id a/b", `--id: "a/b" is no id`},
 	} {

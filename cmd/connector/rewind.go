@@ -40,7 +40,7 @@ Kafka topics is fenced: it stops with an error that names this process, and may 
 
 T is ` + timeForms + `.`,
 		Example: `  connector checkpoint rewind --to 24h
-  connector checkpoint rewind --to 2026-01-31T08:00:00Z --source hq --yes`,
+  connector checkpoint rewind --to 2026-01-31T08:00:00Z --account hq --yes`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return rewind(c.Context(), env, flags, yes)
 		},

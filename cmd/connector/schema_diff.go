@@ -110,12 +110,16 @@ func schemaSides(arg string) (map[string]*side, error) {
 	if err := json.Unmarshal(content, &head); err != nil {
 		return nil, usageError{fmt.Errorf("%s is no JSON Schema: %w", arg, err)}
 	}
-	name := eventSchema
-	if strings.HasPrefix(head.ID, schema.DeadLetterSchemaID) {
+	var name string
+	switch {
+	case strings.HasPrefix(head.ID, schema.EventSchemaID):
+		name = eventSchema
+	case strings.HasPrefix(head.ID, schema.DeadLetterSchemaID):
 		name = deadLetterSchema
-	}
-	if strings.HasPrefix(head.ID, schema.ResolutionSchemaID) {
+	case strings.HasPrefix(head.ID, schema.ResolutionSchemaID):
 		name = resolutionSchema
+	default:
+		return nil, usageError{fmt.Errorf("%s is none of these schemas: its $id is %q, not such as %s", arg, head.ID, schema.Released().Newest().Event.ID)}
 	}
 	return map[string]*side{name: {arg, content}}, nil
 }

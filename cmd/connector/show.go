@@ -21,7 +21,7 @@ func showCommand(env environment) *cobra.Command {
 		Long: `Show of each stream what is known of which time: a line over time, of which a column shows
 the least that is known of its time, then every range, and the savepoints that "checkpoint
 rewind" can go back to.`,
-		Example: "  connector checkpoint show\n  connector checkpoint show --source hq --stream flow --output json",
+		Example: "  connector checkpoint show\n  connector checkpoint show --account hq --stream flow --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return viewCheckpoint(c.Context(), env, flags, func(_ checkpoint.Fence, streams []stored) error {
 				for _, s := range streams {

@@ -39,20 +39,8 @@ func parsePast(value string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-// spanFlags are --from, --to, --source or --account, --stream and --output.
-type spanFlags struct {
-	from, to, source, stream, output string
-
-	account bool // whether source is called --account
-}
-
-// sourceFlag is the flag that names an account.
-func (f *spanFlags) sourceFlag() string {
-	if f.account {
-		return "--account"
-	}
-	return "--source"
-}
+// spanFlags are --from, --to, --account, --stream and --output.
+type spanFlags struct{ from, to, account, stream, output string }
 
 // addRange adds --from and --to.
 func (f *spanFlags) addRange(c *cobra.Command) {
@@ -60,9 +48,9 @@ func (f *spanFlags) addRange(c *cobra.Command) {
 	c.Flags().StringVar(&f.to, "to", "", "end of the range, `T` as above")
 }
 
-// addChoice adds --source and --stream.
+// addChoice adds --account and --stream.
 func (f *spanFlags) addChoice(c *cobra.Command) {
-	c.Flags().StringVar(&f.source, "source", "", "only the streams of the account `NAME`")
+	c.Flags().StringVar(&f.account, "account", "", "only the streams of the account `NAME`")
 	c.Flags().StringVar(&f.stream, "stream", "", "only streams of the name `S`")
 }
 
@@ -100,17 +88,17 @@ func (f *spanFlags) span(now time.Time) (span sources.Span, faults []string) {
 	return sources.Span{From: from, To: to}, faults
 }
 
-// unknown says which of --source and --stream name nothing there is.
+// unknown says which of --account and --stream name nothing there is.
 func (f *spanFlags) unknown(known []schema.Source) (faults []string) {
 	var accounts, streams []string
 	for _, s := range known {
 		accounts = append(accounts, s.Account)
 		streams = append(streams, s.Stream)
 	}
-	if f.source != "" && !slices.Contains(accounts, f.source) {
-		faults = append(faults, fmt.Sprintf("%s: there is no account %q; use one of %s", f.sourceFlag(), f.source, list(accounts)))
-	} else if f.source != "" {
-		known = slices.DeleteFunc(slices.Clone(known), func(s schema.Source) bool { return s.Account != f.source })
+	if f.account != "" && !slices.Contains(accounts, f.account) {
+		faults = append(faults, fmt.Sprintf("--account: there is no account %q; use one of %s", f.account, list(accounts)))
+	} else if f.account != "" {
+		known = slices.DeleteFunc(slices.Clone(known), func(s schema.Source) bool { return s.Account != f.account })
 		streams = nil
 		for _, s := range known {
 			streams = append(streams, s.Stream)
@@ -124,7 +112,7 @@ func (f *spanFlags) unknown(known []schema.Source) (faults []string) {
 
 // chooses reports whether the flags choose a stream.
 func (f *spanFlags) chooses(account, stream string) bool {
-	return (f.source == "" || f.source == account) && (f.stream == "" || f.stream == stream)
+	return (f.account == "" || f.account == account) && (f.stream == "" || f.stream == stream)
 }
 
 func list(names []string) string {

@@ -42,6 +42,9 @@ func (p *Policy) maskMembers(s string) string {
 		end := i + size
 		if key = appendKey(key[:0], s[i:end]); p.hides(key) {
 			if from, to := valueAfter(s, i, end); from < to {
+				if isHeader(key) {
+					to += endOfHeader(s[to:])
+				}
 				if strings.Trim(s[from:to], "*") != "" {
 					b.WriteString(s[kept:from])
 					b.WriteString(Mask)
@@ -68,6 +71,24 @@ func (p *Policy) hides(key []byte) bool {
 		}
 	}
 	return isPersonal(key)
+}
+
+// isHeader reports whether a key is that of a header whose value holds spaces,
+// semicolons and equals signs.
+func isHeader(key []byte) bool {
+	switch string(key) {
+	case "cookie", "setcookie", "authorization", "proxyauthorization":
+		return true
+	}
+	return false
+}
+
+// endOfHeader returns how much of s belongs to the value of a header that goes on there.
+func endOfHeader(s string) int {
+	if end := strings.IndexAny(s, "\r\n\"'\\<>&{}"); end >= 0 {
+		return end
+	}
+	return len(s)
 }
 
 // wordAt returns the bytes of the name that s begins with.

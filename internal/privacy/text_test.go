@@ -135,6 +135,8 @@ func TestMaskUnparsed(t *testing.T) {
 		{`phone[]=ab&user[phone]=cd&phone[0]=ef&mobile2=gh`, `phone[]=***&user[phone]=***&phone[0]=***&***=***`},
 		{`<name><nameCn>x</nameCn>Smith</name><b>y</b>`, `<name>***</name><b>y</b>`},
 		{`<name <b>Smith</b></name>`, `<name ***</name>`},
+		{"Cookie: a=b; c=d e\nHost: x", "Cookie: ***\nHost: x"},
+		{"curl -H 'Set-Cookie: a=b; c=d' x", "curl -H 'Set-Cookie: ***' x"},
 	}
 	for _, tt := range tests {
 		got := p.maskUnparsed(tt.in)

@@ -74,7 +74,7 @@ func events(o *Options) kind {
 
 func deadLetters(o *Options) kind {
 	return kind{
-		name: "deadLetter", title: "Dead letter", summary: "A row that can never become an event, with the reason.",
+		name: "deadLetter", title: "Dead letter", summary: "A row of which no event can be made, with the reason.",
 		channel: "deadLetters", operation: "publishDeadLetter", at: o.Dead,
 		typed:      text{Type: "string", Const: schema.DeadLetterType},
 		dataSchema: o.Format.Release().DeadLetter.ID, file: o.Format.Release().DeadLetter.JSON, examples: deadLetterExamples,
