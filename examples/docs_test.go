@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"connector/schema"
+	"connector/schema/schematest"
 )
 
 const guide = "../docs/consuming.md"
@@ -30,7 +30,7 @@ func TestGuide(t *testing.T) {
 		t.Error("there is no event in it")
 	}
 	for _, b := range blocks {
-		if err := schema.Validate([]byte(b[1])); err != nil {
+		if err := schematest.Event([]byte(b[1])); err != nil {
 			t.Errorf("event: %v\n%s", err, b[1])
 		}
 	}

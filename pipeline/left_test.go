@@ -11,6 +11,7 @@ import (
 
 	"connector/pipeline"
 	"connector/schema"
+	"connector/schema/schematest"
 	"connector/sinks"
 	"connector/sources"
 )
@@ -32,7 +33,7 @@ func told(t *testing.T, m *memory) []string {
 		s := fmt.Sprint(e.Record.ID, " ", e.Record.Revision)
 		if e.Record.Left {
 			s += " left"
-			if err := schema.Validate(message.Body); err != nil || e.Status != schema.Unknown || e.Record.Terminal || message.Type != "delivery.sms.unknown" {
+			if err := schematest.Event(message.Body); err != nil || e.Status != schema.Unknown || e.Record.Terminal || message.Type != "delivery.sms.unknown" {
 				t.Errorf("event %s: %v", message.Body, err)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"connector/schema"
+	"connector/schema/schematest"
 )
 
 func event() schema.Event {
@@ -56,7 +57,7 @@ func TestMessage(t *testing.T) {
 			t.Errorf("attribute %s: got %q, want %q", name, got, want)
 		}
 	}
-	if err := schema.Validate(m.Body); err != nil {
+	if err := schematest.Event(m.Body); err != nil {
 		t.Errorf("validate: %v", err)
 	}
 }
@@ -71,10 +72,10 @@ func TestLeft(t *testing.T) {
 	want := `{"schemaVersion":"1.0","source":{"system":"ekuaibao","account":"hq","stream":"flow"},` +
 		`"record":{"id":"222","revision":2,"terminal":false,"left":true},"channel":"webhook","status":"unknown","providerStatus":"",` +
 		`"createdAt":"2017-09-14T07:03:34.157Z","observedAt":"2017-09-14T07:03:40Z","privacy":"off"}`
-	if got := string(m.Body); got != want || schema.Validate(m.Body) != nil {
-		t.Errorf("got %s, %v, want %s", got, schema.Validate(m.Body), want)
+	if got := string(m.Body); got != want || schematest.Event(m.Body) != nil {
+		t.Errorf("got %s, %v, want %s", got, schematest.Event(m.Body), want)
 	}
-	if err := schema.Validate([]byte(strings.Replace(want, `"left":true`, `"left":false`, 1))); err == nil {
+	if err := schematest.Event([]byte(strings.Replace(want, `"left":true`, `"left":false`, 1))); err == nil {
 		t.Error("left false: got no error")
 	}
 }
@@ -91,7 +92,7 @@ func TestReplay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := schema.Validate(m.Body); err != nil || !strings.Contains(string(m.Body), `"replay":"r1"`) || strings.Contains(string(m.Body), `"revision"`) != (revision > 0) {
+		if err := schematest.Event(m.Body); err != nil || !strings.Contains(string(m.Body), `"replay":"r1"`) || strings.Contains(string(m.Body), `"revision"`) != (revision > 0) {
 			t.Errorf("revision %d: got %s, %v", revision, m.Body, err)
 		}
 		if !slices.Contains(m.Attributes(), schema.Attribute{Name: "replayid", Value: "r1"}) {
@@ -131,7 +132,7 @@ func TestValidateRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := schema.Validate(m.Body); err == nil {
+		if err := schematest.Event(m.Body); err == nil {
 			t.Errorf("%s: got no error for %s", name, m.Body)
 		}
 	}
@@ -186,7 +187,7 @@ func TestDeadLetterRaw(t *testing.T) {
 		if err != nil || m.Type != schema.DeadLetterType || m.DataSchema != schema.DeadLetterSchema || len(m.ID) != 64 {
 			t.Errorf("%s: message %+v, %v", tt.name, m, err)
 		}
-		if err := schema.ValidateDeadLetter(m.Body); err != nil {
+		if err := schematest.DeadLetter(m.Body); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
@@ -211,11 +212,11 @@ func TestValidateDeadLetterRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := schema.ValidateDeadLetter(m.Body); (err == nil) != (name == "nothing") {
+		if err := schematest.DeadLetter(m.Body); (err == nil) != (name == "nothing") {
 			t.Errorf("%s: got %v for %s", name, err, m.Body)
 		}
 	}
-	for _, validate := range []func([]byte) error{schema.Validate, schema.ValidateDeadLetter} {
+	for _, validate := range []func([]byte) error{schematest.Event, schematest.DeadLetter} {
 		if err := validate([]byte(`{"schemaVersion":`)); err == nil {
 			t.Error("half a body: got no error")
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
@@ -144,37 +143,4 @@ func want(k jsonschema.ErrorKind) string {
 		return "at most " + k.Want.RatString()
 	}
 	return ""
-}
-
-var (
-	eventValidator      = sync.OnceValues(func() (*Validator, error) { return NewValidator(Released().Newest().Event) })
-	resolutionValidator = sync.OnceValues(func() (*Validator, error) { return NewValidator(Released().Newest().Resolution) })
-	deadLetterValidator = sync.OnceValues(func() (*Validator, error) { return NewValidator(Released().Newest().DeadLetter) })
-)
-
-// Validate checks the JSON body of an event against the newest version.
-func Validate(body []byte) error {
-	v, err := eventValidator()
-	if err != nil {
-		return err
-	}
-	return v.Validate(body)
-}
-
-// ValidateResolution checks the JSON body of a resolution against the newest version.
-func ValidateResolution(body []byte) error {
-	v, err := resolutionValidator()
-	if err != nil {
-		return err
-	}
-	return v.Validate(body)
-}
-
-// ValidateDeadLetter checks the JSON body of a dead letter against the newest version.
-func ValidateDeadLetter(body []byte) error {
-	v, err := deadLetterValidator()
-	if err != nil {
-		return err
-	}
-	return v.Validate(body)
 }
