@@ -14,11 +14,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
-	"connector/checkpoint"
 	"connector/internal/config"
 	"connector/pipeline"
 	"connector/schema"
-	"connector/sinks"
 	"connector/sources"
 )
 
@@ -205,37 +203,6 @@ func lettersOf(list []*deadLetter) []pipeline.Letter {
 		})
 	}
 	return letters
-}
-
-// viewedSink is the configured sink for a retry that changes nothing.
-func viewedSink(ctx context.Context, cfg *config.Config, env environment) (sinks.Sink, error) {
-	state, err := viewState(ctx, cfg, env)
-	if err != nil {
-		return nil, missing(cfg, err)
-	}
-	return viewed{state}, nil
-}
-
-// viewed is a sink that holds a state and takes nothing.
-type viewed struct{ checkpoint.Reader }
-
-func (v viewed) Open(context.Context, string) (sinks.Session, error) {
-	return viewedSession(v), nil
-}
-func (viewed) Guarantee() sinks.Guarantee { return sinks.ExactlyOnce }
-
-// viewedSession leaves closing to its sink.
-type viewedSession struct{ checkpoint.Reader }
-
-func (viewedSession) Limits() sinks.Limits { return sinks.Limits{} }
-func (viewedSession) Close() error         { return nil }
-
-func (s viewedSession) Recover(ctx context.Context, yield func(checkpoint.Entry) error) error {
-	return s.Load(ctx, yield)
-}
-
-func (viewedSession) Commit(context.Context, sinks.Commit) error {
-	return errors.New("nothing can be committed in a dry run")
 }
 
 // retriedLetter is a line of the result of a retry.
