@@ -130,14 +130,23 @@ type stretch struct {
 // replay goes on until nothing is left, ctx ends, or a fatal error.
 func (r *replayer) replay(ctx context.Context) error {
 	r.prepare()
-	for len(r.left) > 0 {
-		err := r.step(budget.With(ctx, budget.Rest))
+	err := r.through(ctx, func() bool { return len(r.left) > 0 }, r.step)
+	r.over = err == nil && len(r.left) == 0
+	return err
+}
+
+// through steps through what is left, as work of the lowest class, until
+// nothing is, ctx ends, or a fatal error, which it returns.
+func (r *runner) through(ctx context.Context, left func() bool, step func(context.Context) error) error {
+	ctx = budget.With(ctx, budget.Rest)
+	for left() {
+		err := step(ctx)
 		switch {
 		case err == nil:
 			r.retry.reset()
 			r.status.good()
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // Replayer.Run tells
+			return nil //nolint:nilerr // whoever ended ctx knows
 		default:
 			if err := r.ends(err); err != nil {
 				return err
@@ -147,7 +156,6 @@ func (r *replayer) replay(ctx context.Context) error {
 			}
 		}
 	}
-	r.over = true
 	return nil
 }
 

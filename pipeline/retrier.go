@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"connector/internal/budget"
 	"connector/sources"
 )
 
@@ -76,25 +75,9 @@ func (r *retrier) retry(ctx context.Context) error {
 		r.tell("this checkpoint never read the stream: connector run publishes it")
 		return nil
 	}
-	for len(r.left) > 0 {
-		err := r.step(budget.With(ctx, budget.Rest))
-		switch {
-		case err == nil:
-			r.runner.retry.reset()
-			r.status.good()
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // Retrier.Run tells
-		default:
-			if err := r.ends(err); err != nil {
-				return err
-			}
-			if !r.status.sleep(ctx, r.failed(err, time.Now())) {
-				return nil
-			}
-		}
-	}
-	r.over = true
-	return nil
+	err := r.through(ctx, func() bool { return len(r.left) > 0 }, r.step)
+	r.over = err == nil && len(r.left) == 0
+	return err
 }
 
 // tell gives every dead letter that was not looked for a reason.
