@@ -31,7 +31,7 @@ func sinkCases(t *testing.T) map[string][]string {
 		"file": {"CONNECTOR_SINK=file", "FILE_PATH=" + filepath.Join(t.TempDir(), "events.ndjson")},
 		"kafka": {
 			"CONNECTOR_SINK=kafka", "KAFKA_BROKERS=" + strings.Join(testkafka.Brokers(t), ","),
-			"KAFKA_TOPIC=" + testkafka.Topic(t), "KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_PARTITIONS=3",
+			"KAFKA_TOPIC=" + testkafka.Topic(t), "KAFKA_DEADLETTER_TOPIC=" + testkafka.Topic(t), "KAFKA_CHECKPOINT_TOPIC=" + testkafka.Topic(t), "KAFKA_PARTITIONS=3",
 		},
 	}
 }
