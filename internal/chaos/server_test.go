@@ -26,7 +26,8 @@ type natsServer struct {
 
 	mu      sync.Mutex
 	process *process
-	limit   int64 // bytes of storage
+	limit   int64         // bytes of storage
+	full    time.Duration // for how long storage is left little; longer each time, for a machine that is busy
 	kills   int
 }
 
@@ -82,6 +83,9 @@ func (s *natsServer) haunt(seed uint64, stop <-chan struct{}) {
 			return
 		case <-time.After(time.Second + time.Duration(rng.Int64N(int64(2*time.Second)))):
 		}
+		if s.scarce() {
+			continue // what follows from that takes longer than a server lives here
+		}
 		s.restart(time.Duration(rng.Int64N(int64(300*time.Millisecond))), 0)
 	}
 }
@@ -99,11 +103,22 @@ func (s *natsServer) fill() {
 		return // it is being restarted
 	}
 	s.restart(0, used+little)
-	time.Sleep(time.Second)
+	s.full += time.Second
+	time.Sleep(s.full)
+}
+
+// scarce reports whether the server has little storage.
+func (s *natsServer) scarce() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limit < plenty
 }
 
 // empty gives the server plenty of storage again.
-func (s *natsServer) empty() { s.restart(0, plenty) }
+func (s *natsServer) empty() {
+	s.full = 0
+	s.restart(0, plenty)
+}
 
 // jetStream connects for a moment. It gives up when the server dies.
 func jetStream(t *testing.T, url string, do func(context.Context, jetstream.JetStream) error) error {
