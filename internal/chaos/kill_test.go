@@ -56,8 +56,10 @@ func killed(t *testing.T, open func(*testing.T) *place) {
 const (
 	anyMoment = "any moment"
 	noPoint   = failpoint.Point("")
-	patience  = 20 * time.Second // with a failpoint
+	patience  = 20 * time.Second // with a failpoint, at first
 	several   = 2 * time.Second  // with one that may be reached once only
+	attempts  = 4                // to reach one, each more patient, for a machine that is busy
+	hang      = 3 * time.Minute  // what takes longer will not end
 
 	provocation = 300 * time.Millisecond // from one to the next
 )
@@ -158,21 +160,32 @@ func (v *victim) at(p failpoint.Point) {
 	if _, provoked := v.provoke[p]; !provoked && !v.seldom[p] && !slices.Contains(v.once, p) {
 		hit += v.rng.IntN(3)
 	}
-	for deadline := time.Now().Add(4 * patience); time.Now().Before(deadline); {
-		if lead, ok := v.lead[p]; ok && v.run(lead, 1, patience) {
-			v.histogram[string(lead)]++
-		}
-		wait := patience
-		if hit > 1 {
-			wait = several
-		}
-		if v.run(p, hit, wait) {
-			v.histogram[string(p)]++
+	if hit > 1 {
+		if v.led(p, hit, several) {
 			return
 		}
-		v.seldom[p], hit = true, 1
+		v.seldom[p] = true
+	}
+	for n := range attempts {
+		if v.led(p, 1, time.Duration(n+1)*patience) {
+			return
+		}
 	}
 	v.t.Errorf("failpoint %s is not reached", p)
+}
+
+// led runs a connector after what leads it to a failpoint, and reports whether
+// it was killed there.
+func (v *victim) led(p failpoint.Point, hit int, wait time.Duration) bool {
+	v.t.Helper()
+	if lead, ok := v.lead[p]; ok && v.run(lead, 1, patience) {
+		v.histogram[string(lead)]++
+	}
+	if !v.run(p, hit, wait) {
+		return false
+	}
+	v.histogram[string(p)]++
+	return true
 }
 
 // run starts a connector and reports whether it was killed as asked: at a
@@ -181,7 +194,8 @@ func (v *victim) run(p failpoint.Point, hit int, wait time.Duration) bool {
 	v.t.Helper()
 	vars := v.vars
 	if p != noPoint {
-		vars = append(slices.Clone(vars), "CONNECTOR_FAILPOINT="+string(p), fmt.Sprintf("CONNECTOR_FAILPOINT_HIT=%d", hit))
+		vars = append(slices.Clone(vars), "CONNECTOR_FAILPOINT="+string(p), fmt.Sprintf("CONNECTOR_FAILPOINT_HIT=%d", hit),
+			"CONNECTOR_FAILPOINT_PAUSE="+string(v.provoke[p].during))
 	}
 	c := start(v.t, v.path, vars, "run")
 	v.starts++
@@ -275,7 +289,7 @@ func (v *victim) before() []message {
 // finished reads all the rest and returns what the place then holds.
 func (v *victim) finished() []message {
 	v.t.Helper()
-	finish(v.t, v.path, time.Minute, v.vars, "run", "--once")
+	finish(v.t, v.path, hang, v.vars, "run", "--once")
 	return v.read(v.t)
 }
 

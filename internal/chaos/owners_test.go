@@ -44,17 +44,12 @@ func TestSecondOwner(t *testing.T) {
 	}
 }
 
-// takeover is how long one may take. It takes half a minute when the earlier
-// owner interrupts it, which the stand-in for Kafka leads to now and then: it
-// tells a fenced producer that its transaction is over, not that it is fenced.
-const takeover = time.Minute
-
 // stops fails the test unless a connector ends as one does that
 // another took over from.
 func stops(t *testing.T, c, by *process) {
 	t.Helper()
-	if !c.within(takeover) {
-		t.Fatalf("the earlier connector still runs after %v; it said\n%s\nthe other one said\n%s", takeover, c.said(), by.said())
+	if !c.within(hang) {
+		t.Fatalf("the earlier connector still runs after %v; it said\n%s\nthe other one said\n%s", hang, c.said(), by.said())
 	}
 	if code := c.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(c.said(), "fenced by ") {
 		t.Errorf("the earlier connector ended with code %d, want 1 and who fenced it; it said\n%s", code, c.said())

@@ -31,8 +31,9 @@ type place struct {
 
 // fault is something that goes wrong.
 type fault struct {
-	do   func() // called again and again while the connector runs
-	undo func() // called once, when it is dead; may be nil
+	do     func()          // called again and again while the connector runs
+	undo   func()          // called once, when it is dead; may be nil
+	during failpoint.Point // where the connector pauses for do to meet it; "" for nowhere
 }
 
 // value returns one of the variables.
@@ -123,7 +124,7 @@ func idempotentKafka(t *testing.T) *place {
 func transactionalKafka(t *testing.T) *place {
 	brokers := testkafka.Brokers(t)
 	p := kafka(t, "transactional", brokers)
-	abort := fault{do: func() { abortTransactions(t, brokers, p.value("KAFKA_TRANSACTIONAL_ID")+"-u0") }}
+	abort := fault{during: failpoint.KafkaTxnWritten, do: func() { abortTransaction(t, brokers, p.value("KAFKA_TRANSACTIONAL_ID")+"-u0") }}
 	p.points = failpoint.KafkaTransactional
 	p.once = []failpoint.Point{failpoint.KafkaImported, failpoint.KafkaBegun}
 	p.provoke = map[failpoint.Point]fault{failpoint.KafkaTxnAborting: abort, failpoint.KafkaTxnAborted: abort}

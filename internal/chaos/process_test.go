@@ -44,9 +44,9 @@ func (p *process) said() string {
 // await waits until the program has said something on stderr.
 func (p *process) await(t *testing.T, what string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !strings.Contains(p.said(), what); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(hang); !strings.Contains(p.said(), what); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("the program did not say %q within %v; it said\n%s", what, patience, p.said())
+			t.Fatalf("the program did not say %q within %v; it said\n%s", what, hang, p.said())
 		}
 	}
 }
@@ -58,7 +58,7 @@ func (p *process) ready(t *testing.T) {
 	t.Helper()
 	p.await(t, "msg=running")
 	url := "http://" + endpoint.FindStringSubmatch(p.said())[1] + "/readyz"
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if r, err := http.Get(url); err == nil {
 			_ = r.Body.Close()
 			if r.StatusCode == http.StatusOK {
@@ -67,7 +67,7 @@ func (p *process) ready(t *testing.T) {
 			}
 		}
 	}
-	t.Fatalf("the connector is not ready within %v; it said\n%s", patience, p.said())
+	t.Fatalf("the connector is not ready within %v; it said\n%s", hang, p.said())
 }
 
 // start runs a program with vars as its only variables beside PATH. It is
@@ -114,9 +114,9 @@ func (p *process) killed() bool {
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	if !p.within(patience) || p.cmd.ProcessState.ExitCode() != 0 {
+	if !p.within(hang) || p.cmd.ProcessState.ExitCode() != 0 {
 		p.kill()
-		t.Fatalf("SIGTERM ended the program with %v, want code 0 within %v; it said\n%s", p.cmd.ProcessState, patience, p.said())
+		t.Fatalf("SIGTERM ended the program with %v, want code 0 within %v; it said\n%s", p.cmd.ProcessState, hang, p.said())
 	}
 }
 

@@ -3,9 +3,11 @@
 package chaos
 
 import (
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -151,7 +153,7 @@ func (p *proxy) trouble(n int, longest time.Duration, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	for i := range n {
 		time.Sleep(100*time.Millisecond + time.Duration(rng.Int64N(int64(500*time.Millisecond))))
-		p.disturb(1+mode(i)%(modes-1), patience)
+		p.disturb(1+mode(i)%(modes-1), hang)
 		time.Sleep(time.Duration(rng.Int64N(int64(longest))))
 		p.set(open)
 	}
@@ -180,24 +182,31 @@ func TestProxy(t *testing.T) {
 		open: {true, true}, slow: {true, true}, deaf: {false, true}, halfOpen: {false, false},
 	} {
 		p.set(m)
-		before := heard.Load()
+		before, passed := heard.Load(), p.pieces[m].Load()
 		c, err := net.Dial("tcp", p.addr())
 		if err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		_ = c.SetDeadline(began.Add(300 * time.Millisecond))
+		silence := 300 * time.Millisecond
+		if want.answered {
+			silence = hang
+		}
+		_ = c.SetDeadline(began.Add(silence))
 		_, _ = c.Write([]byte("x"))
 		_, err = io.ReadFull(c, make([]byte, 1))
+		for (p.pieces[m].Load() == passed || want.arrives && heard.Load() == before) && time.Since(began) < hang {
+			time.Sleep(time.Millisecond)
+		}
 		if answered, arrived := err == nil, heard.Load() > before; answered != want.answered || arrived != want.arrives {
 			t.Errorf("%v: got answered %v, arrived %v, want %+v", m, answered, arrived, want)
 		}
 		if took := time.Since(began); m == slow && took < 2*pieceDelay {
 			t.Errorf("slow: took %v, want %v", took, 2*pieceDelay)
 		}
-		_ = c.SetDeadline(time.Now().Add(time.Second))
+		_ = c.SetDeadline(time.Now().Add(hang))
 		p.set(open)
-		if _, err := c.Read(make([]byte, 1)); err == nil {
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%v: the connection goes on afterwards", m)
 		}
 		_ = c.Close()

@@ -33,7 +33,7 @@ func TestRetryKilled(t *testing.T) {
 func retryKilled(t *testing.T, p *place) {
 	path := program(t, connectorPath)
 	small := append(slices.Clone(p.vars), largeRows(t)...)
-	finish(t, path, patience, small, "run", "--once")
+	finish(t, path, hang, small, "run", "--once")
 	before := p.read(t)
 	vars := append(slices.Clone(small), "HQ_MAX_ROW_BYTES=64KiB", "OTP_MAX_ROW_BYTES=64KiB")
 	kills := map[failpoint.Point]bool{}
@@ -47,7 +47,7 @@ func retryKilled(t *testing.T, p *place) {
 		}
 		env := append(slices.Clone(vars), "CONNECTOR_FAILPOINT="+string(point))
 		c := start(t, path, env, "deadletter", "retry", "--yes", ids[n%2], ids[2])
-		if !c.within(patience) {
+		if !c.within(hang) {
 			c.kill()
 			t.Fatalf("a retry does not end; it said\n%s", c.said())
 		}
@@ -61,8 +61,8 @@ func retryKilled(t *testing.T, p *place) {
 	if len(reached) < enoughRetries {
 		t.Errorf("killed at %v only", reached)
 	}
-	finish(t, path, patience, vars, "deadletter", "retry", "--yes", "--class", "too_large")
-	finish(t, path, patience, vars, "run", "--once")
+	finish(t, path, hang, vars, "deadletter", "retry", "--yes", "--class", "too_large")
+	finish(t, path, hang, vars, "run", "--once")
 	onceEach(t, before, p.read(t))
 	t.Logf("%s: killed at %v", t.Name(), reached)
 }

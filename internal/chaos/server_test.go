@@ -51,7 +51,7 @@ func (s *natsServer) start() {
 		s.t.Error(err)
 	}
 	s.process = start(s.t, program(s.t, natsServerPath), nil, "-c", config)
-	for range 3000 { // 30 s: others are busy, too
+	for deadline := time.Now().Add(hang); time.Now().Before(deadline); {
 		if c, err := net.Dial("tcp", s.addr()); err == nil {
 			_ = c.Close()
 			return
@@ -122,9 +122,9 @@ func (s *natsServer) empty() {
 
 // jetStream connects for a moment. It gives up when the server dies.
 func jetStream(t *testing.T, url string, do func(context.Context, jetstream.JetStream) error) error {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
-	nc, err := natsio.Connect(url, natsio.Timeout(patience), natsio.NoReconnect(), natsio.ClosedHandler(func(*natsio.Conn) { cancel() }))
+	nc, err := natsio.Connect(url, natsio.Timeout(hang), natsio.NoReconnect(), natsio.ClosedHandler(func(*natsio.Conn) { cancel() }))
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // The variables are taken out of the environment before the program reads its
@@ -14,8 +15,12 @@ import (
 var (
 	point   = take("CONNECTOR_FAILPOINT")
 	want, _ = strconv.ParseInt(take("CONNECTOR_FAILPOINT_HIT"), 10, 64)
+	pause   = take("CONNECTOR_FAILPOINT_PAUSE")
 	hits    atomic.Int64
 )
+
+// pauseTime is long beside what a request to a broker takes.
+const pauseTime = time.Second
 
 func take(name string) string {
 	value := os.Getenv(name)
@@ -25,6 +30,9 @@ func take(name string) string {
 
 // Hit kills the process when it is time.
 func Hit(p Point) {
+	if string(p) == pause {
+		time.Sleep(pauseTime)
+	}
 	if string(p) != point {
 		return
 	}
