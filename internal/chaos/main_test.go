@@ -28,7 +28,7 @@ var bin string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	_ = flag.Set("test.parallel", "100") // the tests wait most of the time
+	_ = flag.Set("test.parallel", "5") // the tests wait most of the time
 	var err error
 	if bin, err = os.MkdirTemp("", "connector-chaos-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
