@@ -3,13 +3,7 @@
 package chaos
 
 import (
-	"fmt"
-	"maps"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -61,31 +55,9 @@ const (
 	attempts  = 4                // to reach one, each more patient, for a machine that is busy
 	hang      = 3 * time.Minute  // what takes longer will not end
 
-	provocation = 300 * time.Millisecond // from one to the next
+	provocation  = 300 * time.Millisecond // until the first, and how much longer until each next
+	provocations = 4 * time.Second        // from one to the next at most
 )
-
-// victim is a connector that is killed.
-type victim struct {
-	*place
-	t    *testing.T
-	path string
-	rng  *rand.Rand
-
-	seldom    map[failpoint.Point]bool // reached once by a process
-	histogram map[string]int           // kills
-	left      []failpoint.Point        // not drawn
-	starts    int
-	refused   int // starts while the server was down
-}
-
-func newVictim(t *testing.T, p *place, w *world) *victim {
-	v := &victim{
-		place: p, t: t, path: program(t, connectorPath), rng: rand.New(rand.NewPCG(*seedFlag, 0)),
-		seldom: map[failpoint.Point]bool{}, histogram: map[string]int{},
-	}
-	v.vars = append(slices.Clone(p.vars), w.vars...)
-	return v
-}
 
 // haunted kills the server of the place as well while do runs.
 func (v *victim) haunted(do func()) {
@@ -146,10 +118,7 @@ func (v *victim) draw(n int) (first, others []failpoint.Point) {
 func (v *victim) atAnyMoment() {
 	v.t.Helper()
 	longest := []time.Duration{200 * time.Millisecond, 1500 * time.Millisecond}[v.rng.IntN(2)]
-	wait := time.Duration(v.rng.Int64N(int64(longest)))
-	for !v.run(noPoint, 1, wait) {
-		time.Sleep(50 * time.Millisecond)
-	}
+	v.run(noPoint, 1, time.Duration(v.rng.Int64N(int64(longest))))
 	v.histogram[anyMoment]++
 }
 
@@ -172,146 +141,4 @@ func (v *victim) at(p failpoint.Point) {
 		}
 	}
 	v.t.Errorf("failpoint %s is not reached", p)
-}
-
-// led runs a connector after what leads it to a failpoint, and reports whether
-// it was killed there.
-func (v *victim) led(p failpoint.Point, hit int, wait time.Duration) bool {
-	v.t.Helper()
-	if lead, ok := v.lead[p]; ok && v.run(lead, 1, patience) {
-		v.histogram[string(lead)]++
-	}
-	if !v.run(p, hit, wait) {
-		return false
-	}
-	v.histogram[string(p)]++
-	return true
-}
-
-// run starts a connector and reports whether it was killed as asked: at a
-// failpoint, or after so long. In any case it has ended.
-func (v *victim) run(p failpoint.Point, hit int, wait time.Duration) bool {
-	v.t.Helper()
-	vars := v.vars
-	if p != noPoint {
-		vars = append(slices.Clone(vars), "CONNECTOR_FAILPOINT="+string(p), fmt.Sprintf("CONNECTOR_FAILPOINT_HIT=%d", hit),
-			"CONNECTOR_FAILPOINT_PAUSE="+string(v.provoke[p].during))
-	}
-	c := start(v.t, v.path, vars, "run")
-	v.starts++
-	calm := v.provoked(c, p)
-	ended := c.within(wait)
-	if !ended {
-		c.kill()
-	}
-	if calm(); !ended {
-		return p == noPoint
-	}
-	v.expect(c)
-	return c.killed()
-}
-
-// provoked does what leads a connector to a failpoint until the returned
-// function is called, when it is dead.
-func (v *victim) provoked(c *process, p failpoint.Point) (calm func()) {
-	f, ok := v.provoke[p]
-	if !ok {
-		return func() {}
-	}
-	quit, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-quit:
-				return
-			case <-time.After(provocation):
-			}
-			if strings.Contains(c.said(), "msg=running") {
-				f.do()
-			}
-		}
-	}()
-	return func() {
-		close(quit)
-		if <-ended; f.undo != nil {
-			f.undo()
-		}
-	}
-}
-
-// expect fails the test when a connector ended by itself, but for one that could not reach its server.
-func (v *victim) expect(c *process) {
-	v.t.Helper()
-	switch {
-	case c.killed():
-	case v.server != nil && c.cmd.ProcessState.ExitCode() == 1 && !strings.Contains(c.said(), "msg=running") &&
-		(strings.Contains(c.said(), v.addr) || strings.Contains(c.said(), "connection to NATS lost")):
-		v.refused++
-	default:
-		v.t.Fatalf("the connector ended with %v; it said\n%s", c.cmd.ProcessState, c.said())
-	}
-}
-
-// live runs a connector that is not killed, calls do once it reads, and stops
-// it.
-func (v *victim) live(do func()) {
-	v.t.Helper()
-	c := start(v.t, v.path, v.vars, "run")
-	v.starts++
-	c.await(v.t, fmt.Sprintf("guarantee=%q", v.promise))
-	do()
-	c.stop(v.t)
-}
-
-// before publishes to stdout for a while and returns that. The place inherits
-// the checkpoint, as one does that an earlier version of the program served.
-func (v *victim) before() []message {
-	v.t.Helper()
-	var list []message
-	for tries := 0; len(list) == 0; tries++ {
-		if tries == 10 {
-			v.t.Fatal("nothing was published before")
-		}
-		c := start(v.t, v.path, append(slices.Clone(v.vars), "CONNECTOR_SINK=stdout"), "run")
-		c.ready(v.t)
-		time.Sleep(time.Second)
-		c.stop(v.t)
-		list = parse(v.t, c.stdout.Bytes())
-	}
-	dir := filepath.Join(v.value("CONNECTOR_DATA_DIR"), "checkpoint")
-	if err := os.Rename(filepath.Join(dir, "stdout"), filepath.Join(dir, v.value("CONNECTOR_SINK"))); err != nil {
-		v.t.Fatal(err)
-	}
-	return list
-}
-
-// finished reads all the rest and returns what the place then holds.
-func (v *victim) finished() []message {
-	v.t.Helper()
-	finish(v.t, v.path, hang, v.vars, "run", "--once")
-	return v.read(v.t)
-}
-
-// String gives the figures.
-func (v *victim) String() string {
-	var b strings.Builder
-	total := 0
-	for _, n := range v.histogram {
-		total += n
-	}
-	fmt.Fprintf(&b, "%d kills, %d starts", total, v.starts)
-	if v.server != nil {
-		fmt.Fprintf(&b, " (%d without a server), %d kills of the server", v.refused, v.server.kills)
-	}
-	for _, at := range slices.Sorted(maps.Keys(v.histogram)) {
-		fmt.Fprintf(&b, "\n\t%5d at %s", v.histogram[at], at)
-	}
-	for _, p := range slices.Sorted(maps.Keys(v.absent)) {
-		fmt.Fprintf(&b, "\n\tnone at %s: %s", p, v.absent[p])
-	}
-	if len(v.left) > 0 {
-		fmt.Fprintf(&b, "\n\tnot drawn: %v", v.left)
-	}
-	return b.String()
 }

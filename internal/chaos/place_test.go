@@ -143,7 +143,7 @@ func externalNATS(t *testing.T) *place {
 		once:    []failpoint.Point{failpoint.NATSImportWritten, failpoint.NATSImported},
 		provoke: map[failpoint.Point]fault{
 			failpoint.NATSRepair: full, failpoint.NATSRepairDeleted: full,
-			failpoint.NATSDoubt: {do: func() {
+			failpoint.NATSDoubt: {during: failpoint.NATSStateSent, do: func() {
 				front.disturb(deaf, time.Second)
 				front.set(open)
 			}},
