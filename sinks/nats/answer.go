@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	natsio "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -23,6 +24,10 @@ const (
 // embeddedFullRemedy is for an embedded server that could not write: it stores
 // nothing more until it is started again.
 const embeddedFullRemedy = "free space under CONNECTOR_DATA_DIR and restart"
+
+// stoppedWait is how long an embedded server to which a subject of the stream is
+// unknown may take to say what it knows of the stream.
+const stoppedWait = 5 * time.Second
 
 // isTooLarge reports whether the server refuses a message for its size: its
 // limits may have become smaller since they were read.
@@ -69,7 +74,7 @@ func (c *client) diagnose(ctx context.Context, err error) error {
 // was deleted or changed, or the server is not ready.
 func (c *client) missing(ctx context.Context, cause error) error {
 	var found jetstream.StreamConfig
-	err := c.conn.guard(ctx, requestWait, func(ctx context.Context) error {
+	err := c.conn.guard(ctx, stoppedWait, func(ctx context.Context) error {
 		stream, err := c.js.Stream(ctx, c.cfg.Stream)
 		if err == nil {
 			found = stream.CachedInfo().Config

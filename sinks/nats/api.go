@@ -84,13 +84,18 @@ func (c *client) api(ctx context.Context, op string, request any) (apiResponse, 
 		return apiResponse{}, err
 	}
 	var response apiResponse
-	err = c.guard(ctx, func(ctx context.Context) error {
+	ask := func(ctx context.Context) error {
 		msg, err := c.conn.RequestWithContext(ctx, c.apiSubject(op), body)
 		if err != nil {
 			return err
 		}
 		return json.Unmarshal(msg.Data, &response)
-	})
+	}
+	if op == opDelete { // a second one would not find the message
+		err = c.guardOnce(ctx, requestWait, ask)
+	} else {
+		err = c.guard(ctx, ask)
+	}
 	switch {
 	case err != nil:
 		return apiResponse{}, err

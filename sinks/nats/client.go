@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	natsio "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -52,10 +53,21 @@ func (c *client) open(ctx context.Context) error {
 	})
 }
 
-// guard calls f as [connection.guard] does and explains a missing permission
-// and a missing connection.
+// guard calls f as [connection.guard] does, and once more, with more patience,
+// when there is no answer: a request may get lost while another server becomes
+// the leader, or the server is busy.
 func (c *client) guard(ctx context.Context, f func(context.Context) error) error {
-	err := c.conn.guard(ctx, requestWait, f)
+	err := c.guardOnce(ctx, requestWait, f)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = c.guardOnce(ctx, busyWait, f)
+	}
+	return err
+}
+
+// guardOnce calls f as [connection.guard] does and explains a missing
+// permission and a missing connection.
+func (c *client) guardOnce(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
+	err := c.conn.guard(ctx, limit, f)
 	switch {
 	case errors.Is(err, natsio.ErrPermissionViolation):
 		return c.denied(err)

@@ -29,18 +29,14 @@ func startCluster(t *testing.T) (urls string) {
 			s.Shutdown()
 			s.WaitForShutdown()
 		})
-		if !s.ReadyForConnections(10 * time.Second) {
+		if !s.ReadyForConnections(hang) {
 			t.Fatal("server is not ready")
 		}
 		servers[i] = s
 		routes = append(routes, "nats://"+s.ClusterAddr().String())
 		urls += "," + s.ClientURL()
 	}
-	for end := time.Now().Add(30 * time.Second); !ready(servers); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the cluster has no leader")
-		}
-	}
+	eventually(t, "the cluster has a leader", func() bool { return ready(servers) })
 	return urls[1:]
 }
 
@@ -63,7 +59,7 @@ func TestLeaderMoves(t *testing.T) {
 	cfg.URL = Servers{urls}
 	stream := streamConfig(&cfg)
 	stream.Replicas = 3
-	if _, err := js.CreateStream(within(t, 20*time.Second), stream); err != nil {
+	if _, err := js.CreateStream(within(t, hang), stream); err != nil {
 		t.Fatal(err)
 	}
 	older := newSession(t, urls, "older")

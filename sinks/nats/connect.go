@@ -22,7 +22,8 @@ import (
 const (
 	dialTimeout   = 5 * time.Second // per server
 	reconnectWait = 500 * time.Millisecond
-	requestWait   = 5 * time.Second  // for JetStream's answer to a request
+	requestWait   = 5 * time.Second  // for JetStream's answer to a request, before it is asked again
+	busyWait      = 30 * time.Second // for its answer then
 	writeTimeout  = 10 * time.Second // for the network to take what is sent
 	pingInterval  = 20 * time.Second // two without an answer end a connection
 )
@@ -188,19 +189,23 @@ func (c *connection) takeDenied() error {
 	}
 }
 
-// guard calls f with a context that ends after limit, or when the server says
-// that the user lacks a permission, and then returns what it said: a refused
-// request is never answered.
+// guard calls f with a context that ends after limit; when the server says that
+// the user lacks a permission, and then returns what it said: a refused request
+// is never answered; and when the connection is lost, with the answer.
 func (c *connection) guard(ctx context.Context, limit time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ctx, refuse := context.WithCancelCause(ctx)
 	defer refuse(nil)
+	lost := c.StatusChanged(natsio.RECONNECTING, natsio.CLOSED)
+	defer c.RemoveStatusListener(lost)
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		select {
 		case err := <-c.denied:
 			refuse(err)
+		case <-lost:
+			refuse(natsio.ErrDisconnected)
 		case <-ctx.Done():
 		}
 	})
@@ -208,7 +213,7 @@ func (c *connection) guard(ctx context.Context, limit time.Duration, f func(cont
 	cause := context.Cause(ctx)
 	refuse(nil)
 	watch.Wait()
-	if err != nil && errors.Is(cause, natsio.ErrPermissionViolation) {
+	if err != nil && (errors.Is(cause, natsio.ErrPermissionViolation) || errors.Is(cause, natsio.ErrDisconnected)) {
 		return cause
 	}
 	return err

@@ -246,7 +246,7 @@ func TestUnreachable(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := NewPublisher(within(t, 20*time.Second), testConfig(), tt.url, quiet())
+			_, err := NewPublisher(within(t, hang), testConfig(), tt.url, quiet())
 			if !fault.IsFatal(err) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one fatal line with %s", err, tt.want)
 			}

@@ -81,7 +81,7 @@ func startServer(t testing.TB, opts *server.Options) *server.Server {
 		t.Fatal(err)
 	}
 	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(hang) {
 		t.Fatal("server is not ready")
 	}
 	t.Cleanup(func() {
@@ -176,6 +176,40 @@ func checkStored(t testing.TB, got []string, want []schema.Message) {
 			t.Errorf("message %d is missing", i)
 		}
 	}
+}
+
+// hang is what nothing takes but what hangs, however busy the machine is.
+const hang = 2 * time.Minute
+
+// promptly is less than any limit of the connector's own, and much of it for a busy machine.
+const promptly = 4 * time.Second
+
+// eventually waits until done reports true.
+func eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(hang); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v in vain until %s", hang, what)
+		}
+	}
+}
+
+// cancelled calls f, ends its context when done reports true, and returns f's
+// error. f must return [promptly].
+func cancelled(t testing.TB, f func(context.Context) error, what string, done func() bool) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	result := make(chan error, 1)
+	go func() { result <- f(ctx) }()
+	eventually(t, what, func() bool { return len(result) > 0 || done() })
+	cancel()
+	end := time.Now()
+	err := <-result
+	if d := time.Since(end); d >= promptly {
+		t.Errorf("it went on for %v after the end of its context", d)
+	}
+	return err
 }
 
 func within(t testing.TB, d time.Duration) context.Context {

@@ -2,10 +2,12 @@ package nats
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -138,7 +140,7 @@ func TestCheckpointOutOfReach(t *testing.T) {
 	if !fault.IsFatal(err) || !strings.Contains(err.Error(), "it holds a checkpoint") || !strings.Contains(err.Error(), "--allow-batch") {
 		t.Errorf("opening: got %v, want a fatal error with the command", err)
 	}
-	err = n.Commit(within(t, 20*time.Second), commitOf(0))
+	err = n.Commit(within(t, hang), commitOf(0))
 	if !fault.IsFatal(err) || !strings.Contains(err.Error(), "--allow-batch") {
 		t.Errorf("running: got %v, want a fatal error with the command", err)
 	}
@@ -157,11 +159,7 @@ func TestMaxAge(t *testing.T) {
 	if _, err := jetStream(t, e.URL()).UpdateStream(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); len(ids(t, testConfig(), e.URL())) > 0; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the events do not age")
-		}
-	}
+	eventually(t, "the events have aged", func() bool { return len(ids(t, testConfig(), e.URL())) == 0 })
 	if got := recoverAll(t, newSession(t, e.URL(), "b"))[head]; got != "head 0" {
 		t.Errorf("got head %q, want %q", got, "head 0")
 	}
@@ -174,27 +172,23 @@ func TestOlderServer(t *testing.T) {
 	if err != nil {
 		t.Skip("nats-server-2.11 is not installed; scripts/tools.sh does that")
 	}
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
-	cmd := exec.CommandContext(t.Context(), binary, "-a", loopback, "-p", port, "-js", "-sd", t.TempDir())
+	ports := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), binary, "-a", loopback, "-p", "-1", "--ports_file_dir", ports, "-js", "-sd", t.TempDir())
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
-	url := "nats://" + net.JoinHostPort(loopback, port)
+	var listens struct{ Nats []string }
+	eventually(t, "the server says where it listens", func() bool {
+		content, err := os.ReadFile(filepath.Join(ports, fmt.Sprintf("%s_%d.ports", filepath.Base(binary), cmd.Process.Pid)))
+		return err == nil && json.Unmarshal(content, &listens) == nil && len(listens.Nats) > 0
+	})
+	url := listens.Nats[0]
 	var nc *natsio.Conn
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if nc, err = natsio.Connect(url); err == nil {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
+	eventually(t, "the server takes connections", func() bool {
+		nc, err = natsio.Connect(url)
+		return err == nil
+	})
 	t.Logf("NATS server before 2.12: %s", nc.ConnectedServerVersion())
 	nc.Close()
 	opts, log := withFile(t)

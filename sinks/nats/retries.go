@@ -38,7 +38,8 @@ func newRetries(log *slog.Logger, stream string) *retries {
 
 // pause waits after err. It returns an error when ctx ended.
 func (r *retries) pause(ctx context.Context, err error, what string, args ...any) error {
-	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) {
+	// What fails once ctx ended fails for that, if only because it breaks the connection.
+	if ctx.Err() == nil || r.last == nil && !errors.Is(err, ctx.Err()) {
 		r.last = err
 	}
 	if ctx.Err() != nil {

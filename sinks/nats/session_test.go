@@ -8,7 +8,6 @@ import (
 	"maps"
 	"strings"
 	"testing"
-	"time"
 
 	"connector/checkpoint"
 	"connector/internal/fault"
@@ -168,7 +167,7 @@ func TestLostPull(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = sink.Close() }()
-		s, err := sink.Open(within(t, 30*time.Second), "u0")
+		s, err := sink.Open(within(t, hang), "u0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +180,7 @@ func TestLostPull(t *testing.T) {
 		front := startProxy(t, e.URL())
 		front.lose(pull)
 		done := errors.New("shown")
-		err := Tail(within(t, 30*time.Second), testConfig(), front.url(), sinks.TailOptions{FromStart: true, Follow: true}, func(sinks.Received) error { return done })
+		err := Tail(within(t, hang), testConfig(), front.url(), sinks.TailOptions{FromStart: true, Follow: true}, func(sinks.Received) error { return done })
 		if !errors.Is(err, done) {
 			t.Errorf("got %v, want a message", err)
 		}

@@ -18,21 +18,16 @@ import (
 
 // fill commits until that fails, and returns the commit that failed and the
 // events of those before.
-func fill(t *testing.T, n *session, limit time.Duration) (failed sinks.Commit, all []schema.Message, err error) {
-	t.Helper()
+func fill(ctx context.Context, n *session) (failed sinks.Commit, all []schema.Message, err error) {
 	for i := range 50 {
 		c := commitOf(i)
 		c.Events = events(i, 200, 7, 100)
-		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		err := n.Commit(ctx, c)
-		cancel()
-		if err != nil {
+		if err := n.Commit(ctx, c); err != nil {
 			return c, all, err
 		}
 		all = append(all, c.Events...)
 	}
-	t.Fatal("storage does not run out")
-	return failed, all, nil
+	return failed, all, errors.New("storage does not run out")
 }
 
 // TestFullStreamWaits: a stream that refuses more keeps a commit waiting, says
@@ -59,7 +54,7 @@ func TestFullStreamWaits(t *testing.T) {
 		for i := 0; !strings.Contains(log.String(), advice); i++ {
 			c := commitOf(i)
 			c.Events = events(i, 200, 7, 100)
-			if err := n.Commit(within(t, 30*time.Second), c); err != nil {
+			if err := n.Commit(within(t, hang), c); err != nil {
 				done <- err
 				return
 			}
@@ -67,11 +62,7 @@ func TestFullStreamWaits(t *testing.T) {
 		}
 		done <- nil
 	}()
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), advice); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("got log %s, want it to say what to do", log)
-		}
-	}
+	eventually(t, "the log says what to do", func() bool { return strings.Contains(log.String(), advice) })
 	time.Sleep(200 * time.Millisecond)
 	before := len(ids(t, testConfig(), e.URL()))
 	stream.MaxBytes = 1 << 20
@@ -85,7 +76,10 @@ func TestFullStreamWaits(t *testing.T) {
 	if want := len(all) - 200; before != want {
 		t.Errorf("got %d events while the stream was full, want %d", before, want)
 	}
-	if _, _, err := fill(t, n, 2*time.Second); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "maximum bytes") {
+	said := strings.Count(log.String(), advice)
+	err := cancelled(t, func(ctx context.Context) error { _, _, err := fill(ctx, n); return err },
+		"the stream is full again", func() bool { return strings.Count(log.String(), advice) > said })
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "maximum bytes") {
 		t.Errorf("got %v, want the end of the context with the cause", err)
 	}
 }
@@ -116,21 +110,27 @@ func TestStorageRunsOut(t *testing.T) {
 	}
 	defer func() { _ = sink.Close() }()
 	n := openUnit(t, sink)
-	stop := context.AfterFunc(within(t, batchWait), func() { _ = other.Purge(context.WithoutCancel(t.Context())) })
-	defer stop()
+	const torn = "the part is deleted"
 	var all []schema.Message
-	for i := range 3 {
-		c := commitOf(i)
-		c.Events = events(i, 200+400*i, 7, 100)
-		if err := n.Commit(within(t, 60*time.Second), c); err != nil {
-			t.Fatal(err)
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 0; i < 3 && err == nil && !strings.Contains(log.String(), torn); i++ {
+			c := commitOf(i)
+			c.Events = events(i, 200+400*i, 7, 100)
+			err = n.Commit(within(t, hang), c)
+			all = append(all, c.Events...)
 		}
-		all = append(all, c.Events...)
-		if strings.Contains(log.String(), "the part is deleted") {
-			break
-		}
+		done <- err
+	}()
+	eventually(t, "storage ran out", func() bool { return len(done) > 0 || strings.Contains(log.String(), torn) })
+	if err := other.Purge(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	if !strings.Contains(log.String(), "the part is deleted") {
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), torn) {
 		t.Errorf("got log %s, want a torn batch", log)
 	}
 	checkStored(t, ids(t, testConfig(), s.ClientURL()), all)
@@ -149,7 +149,7 @@ func TestFullDisk(t *testing.T) {
 			dir := t.TempDir()
 			child := startChild(t, dir, limitEnv+"=300000")
 			n := newSession(t, child.url, "a")
-			failed, all, err := fill(t, n, 30*time.Second)
+			failed, all, err := fill(within(t, hang), n)
 			if !fault.IsFatal(err) || !strings.Contains(err.Error(), "free space under CONNECTOR_DATA_DIR and restart") {
 				t.Errorf("got %v, want a fatal error that says to restart", err)
 			}
@@ -159,7 +159,7 @@ func TestFullDisk(t *testing.T) {
 			child.kill()
 			if !tt.copy { // the server tries to complete the batch, fails, and forgets its copy
 				child = startChild(t, dir, limitEnv+"=300000")
-				if _, err := newSink(t, child.url, testOptions("b")).Open(within(t, 30*time.Second), "u0"); !fault.IsFatal(err) || !strings.Contains(err.Error(), "free space under CONNECTOR_DATA_DIR and restart") {
+				if _, err := newSink(t, child.url, testOptions("b")).Open(within(t, hang), "u0"); !fault.IsFatal(err) || !strings.Contains(err.Error(), "free space under CONNECTOR_DATA_DIR and restart") {
 					t.Errorf("started on the full disk: got %v, want a fatal error that says to restart", err)
 				}
 				child.kill()
@@ -209,7 +209,7 @@ func TestTornState(t *testing.T) {
 	if err := n.remove(t.Context(), last.seq); err != nil { // the end of the batch
 		t.Fatal(err)
 	}
-	if _, err := View(within(t, 20*time.Second), testConfig(), e.URL(), "u0"); !fault.IsFatal(err) || !strings.Contains(err.Error(), "a part of a commit only") {
+	if _, err := View(within(t, hang), testConfig(), e.URL(), "u0"); !fault.IsFatal(err) || !strings.Contains(err.Error(), "a part of a commit only") {
 		t.Errorf("viewed: got %v, want a fatal error that says so", err)
 	}
 	next := newSession(t, e.URL(), "b")

@@ -34,7 +34,7 @@ func Tail(ctx context.Context, cfg Config, url string, opts sinks.TailOptions, y
 	}
 	defer conn.Close()
 	t := &tail{cfg: &cfg, opts: opts, yield: yield}
-	if err := conn.guard(ctx, requestWait, func(ctx context.Context) error { return t.open(ctx, conn) }); err != nil {
+	if err := conn.guard(ctx, busyWait, func(ctx context.Context) error { return t.open(ctx, conn) }); err != nil {
 		if errors.Is(err, natsio.ErrPermissionViolation) {
 			return fault.Fatal(fmt.Errorf("reading NATS stream %s: %w", cfg.Stream, err), "let the user publish to $JS.API.> and subscribe to _INBOX.>")
 		}

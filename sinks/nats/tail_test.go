@@ -44,7 +44,7 @@ func TestTailSurvivesRestart(t *testing.T) {
 				}
 			case err := <-done:
 				t.Fatalf("tail ended: %v", err)
-			case <-time.After(20 * time.Second):
+			case <-time.After(hang):
 				t.Fatalf("batch %d: message %d is not shown", batch, i)
 			}
 		}
