@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"connector/internal/fault"
@@ -70,8 +71,9 @@ func follow(t *testing.T, path string, view View, opts sinks.TailOptions) (next 
 }
 
 // TestFollow writes a line in parts, a long one, and takes a batch back.
-func TestFollow(t *testing.T) {
-	t.Parallel()
+func TestFollow(t *testing.T) { synctest.Test(t, testFollow) }
+
+func testFollow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	var file []byte
 	put := func(b []byte) {
@@ -123,7 +125,9 @@ func TestFollow(t *testing.T) {
 
 // TestFollowRotation follows a file that is put away again and again, and a user
 // who takes such files away.
-func TestFollowRotation(t *testing.T) {
+func TestFollowRotation(t *testing.T) { synctest.Test(t, testFollowRotation) }
+
+func testFollowRotation(t *testing.T) {
 	w := newWorld(t.TempDir(), rotateAt)
 	w.use(t, func(s sinks.Session) {
 		for n := 1; n <= 9; n++ {
@@ -162,7 +166,9 @@ func TestFollowRotation(t *testing.T) {
 
 // TestTailReadsWhatIsCommitted has uncommitted lines and zeros in the file, with and
 // without a connector that runs.
-func TestTailReadsWhatIsCommitted(t *testing.T) {
+func TestTailReadsWhatIsCommitted(t *testing.T) { synctest.Test(t, testTailReadsWhatIsCommitted) }
+
+func testTailReadsWhatIsCommitted(t *testing.T) {
 	w := newWorld(t.TempDir(), 0)
 	batch := lines(events(2, 3, 1000), nil)
 	w.use(t, func(s sinks.Session) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"connector/checkpoint"
@@ -71,7 +72,9 @@ func TestWriterPublisherEndsTornLine(t *testing.T) {
 	}
 }
 
-func TestWriterPublisherBlocked(t *testing.T) {
+func TestWriterPublisherBlocked(t *testing.T) { synctest.Test(t, testWriterPublisherBlocked) }
+
+func testWriterPublisherBlocked(t *testing.T) {
 	r, w := io.Pipe()
 	p := NewWriterPublisher(w)
 	for range 2 { // nobody reads

@@ -235,7 +235,7 @@ func checkClosed(ctx context.Context, r *run) error {
 	if err := r.expect(ctx, all, nil, false); err != nil {
 		return fmt.Errorf("after closing: %w", err)
 	}
-	ok, err := within(promptly, func() error { return session.Commit(ctx, r.build(r.messages("closed twice", 1, 200), nil)) })
+	ok, err := within(r.prompt(), func() error { return session.Commit(ctx, r.build(r.messages("closed twice", 1, 200), nil)) })
 	if !ok {
 		return errors.New("a commit after closing does not return")
 	}

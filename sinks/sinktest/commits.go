@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	"connector/checkpoint"
 	"connector/internal/fault"
@@ -47,7 +48,10 @@ func heads(n int) []checkpoint.Entry {
 
 // commit commits and keeps in mind what state is durable by then.
 func (r *run) commit(ctx context.Context, c sinks.Commit) error {
-	if err := r.session.Commit(ctx, c); err != nil {
+	began := time.Now()
+	err := r.session.Commit(ctx, c)
+	r.slowest = max(r.slowest, time.Since(began))
+	if err != nil {
 		return fmt.Errorf("committing %d events, %d dead letters and %d entries of state: %w", len(c.Events), len(c.Dead), len(c.State), err)
 	}
 	r.state = after(r.state, c)

@@ -95,7 +95,7 @@ func checkEnded(ctx context.Context, r *run) error {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	c, session := r.build(r.messages("ended", 5, 200), nil), r.session
-	ok, err := within(promptly, func() error { return session.Commit(ended, c) })
+	ok, err := within(r.prompt(), func() error { return session.Commit(ended, c) })
 	if !ok {
 		return errors.New("a commit goes on after its context ended")
 	}
@@ -125,7 +125,7 @@ func (r *run) cancelled(ctx context.Context, stream string, n int, moment time.D
 	c, session := r.build(r.versions(stream, n), nil), r.session
 	short, cancel := context.WithTimeout(ctx, moment)
 	defer cancel()
-	ok, err := within(promptly, func() error { return session.Commit(short, c) })
+	ok, err := within(r.prompt(), func() error { return session.Commit(short, c) })
 	if !ok {
 		return errors.New("a commit goes on after its context ended")
 	}

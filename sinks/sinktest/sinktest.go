@@ -72,11 +72,15 @@ func Paired(open func(ctx context.Context) (sinks.Publisher, error), store sinks
 	}
 }
 
-// promptly is how long a call may go on after its context ended.
+// promptly is how long a call may go on after its context ended, beside ten
+// times what the slowest commit took: a busy machine needs more.
 const promptly = 5 * time.Second
 
-// checkTimeout bounds each check; a busy machine needs much of it.
-const checkTimeout = 3 * time.Minute
+// patience is how long the kit waits for what it must be shown.
+const patience = time.Minute
+
+// checkTimeout bounds each check; only one that hangs takes it.
+const checkTimeout = 10 * time.Minute
 
 // mainUnit is the unit of most checks, otherUnits of the rest.
 const mainUnit = "u0"
@@ -126,6 +130,7 @@ type run struct {
 	target  Target
 	nonce   string          // makes ids differ from an earlier run's
 	commits int             // built so far
+	slowest time.Duration   // what a commit took
 	seen    map[string]bool // positions read by earlier checks
 
 	owner  // of mainUnit; zero while closed
@@ -251,6 +256,9 @@ func (r *run) reopen(ctx context.Context) error {
 	}
 	return r.open(ctx)
 }
+
+// prompt is how long a call may go on after its context ended.
+func (r *run) prompt() time.Duration { return promptly + 10*r.slowest }
 
 func (r *run) exactlyOnce() bool { return r.grants.IsExactlyOnce() }
 

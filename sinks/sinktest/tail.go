@@ -48,7 +48,7 @@ func checkTail(ctx context.Context, r *run) error {
 	if got, err = r.read(ctx, sinks.TailOptions{Dead: true}); err != nil || len(got) != 0 {
 		return fmt.Errorf("new messages only, not following: got %d messages and error %w, want none", len(got), errOr(err))
 	}
-	ctx, cancel := context.WithTimeout(ctx, promptly)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err = r.target.Tail(ctx, sinks.TailOptions{FromStart: true, Follow: true}, func(sinks.Received) error { return errStop })
 	if !errors.Is(err, errStop) {
@@ -98,7 +98,7 @@ func checkFollow(ctx context.Context, r *run) error {
 // probe commits until the follower shows both kinds: it has begun then.
 func (r *run) probe(ctx context.Context, f *follower) (events, dead []schema.Message, err error) {
 	shown := map[bool]bool{}
-	for range promptly / settle {
+	for range patience / settle {
 		n := len(events)
 		events = append(events, r.message("follow, probe", "probe", n, 200))
 		dead = append(dead, r.deadLetter("follow, probe", "probe", n))
@@ -135,11 +135,12 @@ type follower struct {
 	got    chan sinks.Received
 	done   chan error
 	seen   []sinks.Received
+	prompt time.Duration // in which it must end after its context
 }
 
 func (r *run) follow(ctx context.Context, opts sinks.TailOptions) *follower {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &follower{cancel: cancel, got: make(chan sinks.Received), done: make(chan error, 1)}
+	f := &follower{cancel: cancel, got: make(chan sinks.Received), done: make(chan error, 1), prompt: r.prompt()}
 	go func() {
 		f.done <- r.target.Tail(ctx, opts, func(m sinks.Received) error {
 			m.Body = bytes.Clone(m.Body)
@@ -163,7 +164,7 @@ func (f *follower) stop(want []schema.Message) ([]sinks.Received, error) {
 		missing[m.ID] = true
 	}
 	for {
-		idle := promptly
+		idle := patience
 		if len(missing) == 0 {
 			idle = settle
 		}
@@ -185,7 +186,7 @@ func (f *follower) stop(want []schema.Message) ([]sinks.Received, error) {
 			return f.seen, fmt.Errorf("cancelled: got error %w, want context.Canceled", errOr(err))
 		}
 		return f.seen, nil
-	case <-time.After(promptly):
+	case <-time.After(f.prompt):
 		return f.seen, errors.New("tail goes on after its context ended")
 	}
 }
