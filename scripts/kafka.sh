@@ -19,8 +19,8 @@ version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$pom")
 cache=${TOOLS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/connector}
 libs=$cache/kafka-$version-$(cksum <"$pom" | cut -d' ' -f1)
 copy_jars=org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies
-start_seconds=60
-stop_seconds=20
+start_seconds=180
+stop_seconds=60
 
 die() {
 	echo "kafka.sh: $*" >&2
@@ -72,7 +72,7 @@ answers() {
 	reply=$({
 		exec 3<>"/dev/tcp/127.0.0.1/$1"
 		printf '\0\0\0\x0e\0\x03\0\0\0\0\0\x01\xff\xff\0\0\0\0' >&3
-		timeout 2 head -c 12 <&3 | od -An -tx1 | tr -d ' \n'
+		timeout 10 head -c 12 <&3 | od -An -tx1 | tr -d ' \n'
 	} 2>/dev/null) || return 1
 	[ "${reply:8}" = 0000000100000001 ] # correlation id, number of brokers
 }
@@ -103,6 +103,7 @@ write_config() { # DIR PORT
 		inter.broker.listener.name=PLAINTEXT
 		log.dirs=$1/data
 		auto.create.topics.enable=false
+		broker.session.timeout.ms=120000
 		default.replication.factor=1
 		min.insync.replicas=1
 		offsets.topic.replication.factor=1

@@ -17,6 +17,8 @@ import (
 
 	"github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	"connector/internal/wait"
 )
 
 // Variable names the brokers of a real Kafka: host:port, separated by commas.
@@ -25,7 +27,7 @@ const Variable = "KAFKA_TEST_BROKERS"
 // standInID is the cluster id that tells the stand-in from a real Kafka.
 const standInID = "kfake"
 
-const timeout = 20 * time.Second
+const timeout = 2 * time.Minute
 
 // Brokers returns the addresses of a cluster. It fails the test when
 // KAFKA_TEST_BROKERS is set and does not lead to a real Apache Kafka.
@@ -77,7 +79,7 @@ func Topic(tb testing.TB) string {
 	return name
 }
 
-// Create makes a topic. configs are pairs of name and value, such as
+// Create makes a topic, and returns when its partitions have leaders. configs are pairs of name and value, such as
 // "max.message.bytes", "2000".
 func Create(tb testing.TB, brokers []string, topic string, partitions int, configs ...string) {
 	tb.Helper()
@@ -90,10 +92,38 @@ func Create(tb testing.TB, brokers []string, topic string, partitions int, confi
 		if err != nil {
 			return err
 		}
-		return res.Errors[topic]
+		if err := res.Errors[topic]; err != nil {
+			return err
+		}
+		return led(ctx, c, topic, partitions)
 	})
 	if err != nil {
 		tb.Fatalf("creating topic %s: %v", topic, err)
+	}
+}
+
+// led waits until all partitions of a topic have leaders: brokers know of a
+// topic a while after it was created.
+func led(ctx context.Context, c *kafka.Client, topic string, partitions int) error {
+	for {
+		meta, err := c.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
+		if err != nil {
+			return err
+		}
+		n := 0
+		for _, t := range meta.Topics {
+			for _, p := range t.Partitions {
+				if p.Error == nil && p.Leader.Host != "" {
+					n++
+				}
+			}
+		}
+		if n == partitions {
+			return nil
+		}
+		if err := wait.For(ctx, 20*time.Millisecond); err != nil {
+			return fmt.Errorf("%d of its %d partitions have leaders: %w", n, partitions, err)
+		}
 	}
 }
 
@@ -139,7 +169,7 @@ func identify(ctx context.Context, brokers []string) (id string, err error) {
 func with(ctx context.Context, brokers []string, topic string, do func(context.Context, *kafka.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	transport := &kafka.Transport{MetadataTopics: []string{topic}} // none would mean all
+	transport := &kafka.Transport{MetadataTopics: []string{topic}, MetadataTTL: 100 * time.Millisecond} // no topic would mean all
 	defer transport.CloseIdleConnections()
 	return do(ctx, &kafka.Client{Addr: kafka.TCP(brokers...), Transport: transport})
 }

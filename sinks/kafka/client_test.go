@@ -171,7 +171,7 @@ func TestConnect(t *testing.T) {
 			if tt.set != nil {
 				tt.set(&cfg)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
 			defer cancel()
 			p, err := newPublisher(ctx, &cfg, slog.New(slog.DiscardHandler), new(net.Dialer).DialContext)
 			if err == nil {
@@ -226,7 +226,7 @@ func TestStart(t *testing.T) {
 			if tt.set != nil {
 				tt.set(&cfg)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), hang)
 			defer cancel()
 			p, err := newPublisher(ctx, &cfg, slog.New(slog.DiscardHandler), new(net.Dialer).DialContext)
 			t.Log(err)

@@ -30,12 +30,30 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// hang is what nothing takes but what hangs, however busy the machine is;
+// promptly is less than any limit of the connector's own, and much of it for a
+// busy machine.
+const (
+	hang     = 3 * time.Minute
+	promptly = 5 * time.Second
+)
+
 // testConfig names topics of its own on brokers; they do not exist yet.
 func testConfig(t *testing.T, brokers []string) Config {
 	t.Helper()
 	return Config{
 		Brokers: brokers, Topic: testkafka.Topic(t), DeadletterTopic: testkafka.Topic(t), CheckpointTopic: testkafka.Topic(t), Compression: "lz4",
 		CreateTopics: true, Partitions: 4, ReplicationFactor: 1,
+	}
+}
+
+// eventually waits until done reports true.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(hang); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v in vain until %s", hang, what)
+		}
 	}
 }
 
@@ -46,7 +64,7 @@ func start(t *testing.T, cfg Config) *publisher {
 
 func startWith(t *testing.T, cfg Config, log *slog.Logger, dial dialFunc) *publisher {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	p, err := newPublisher(ctx, &cfg, log, dial)
 	if err != nil {
@@ -69,10 +87,10 @@ func newPublisher(ctx context.Context, cfg *Config, log *slog.Logger, dial dialF
 	return p, nil
 }
 
-// publish fails the test unless all messages are stored within a few seconds.
+// publish fails the test unless all messages are stored.
 func publish(t *testing.T, p *publisher, events, dead []schema.Message) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	if err := p.Publish(ctx, events, dead); err != nil {
 		t.Fatalf("Publish: %v", err)
@@ -96,18 +114,30 @@ func messages(first, n int) []schema.Message {
 
 // consume returns what a committed reader (franz-go) finds in a topic, the
 // partitions one after the other.
-func consume(t *testing.T, brokers []string, topic string) []*kgo.Record {
+func consume(t *testing.T, brokers []string, topic string, opts ...kgo.Opt) []*kgo.Record {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	return consumeAt(t, kgo.ReadCommitted(), brokers, topic, opts...)
+}
+
+// consumeAt reads as consume does, at an isolation level.
+func consumeAt(t *testing.T, level kgo.IsolationLevel, brokers []string, topic string, opts ...kgo.Opt) []*kgo.Record {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond), kgo.KeepControlRecords(),
-		kgo.MetadataMinAge(20*time.Millisecond))
+	cl, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(level),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100 * time.Millisecond), kgo.KeepControlRecords(),
+		kgo.MetadataMinAge(20 * time.Millisecond),
+	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer cl.Close()
-	ends, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, topic)
+	list := kadm.NewClient(cl).ListCommittedOffsets
+	if level == kgo.ReadUncommitted() {
+		list = kadm.NewClient(cl).ListEndOffsets
+	}
+	ends, err := list(ctx, topic)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 // bubble is a stand-in whose network is in memory, where time passes only
 // when everything waits, and a publisher.
 type bubble struct {
+	t         *testing.T // whose context is the bubble's
 	network   kfake.VirtualNetwork
 	cluster   *kfake.Cluster
 	cfg       Config
@@ -27,7 +28,7 @@ type bubble struct {
 func inBubble(t *testing.T, test func(ctx context.Context, b *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		var b bubble
+		b := bubble{t: t}
 		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(b.network.Listen))
 		if err != nil {
 			t.Fatal(err)

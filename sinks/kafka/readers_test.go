@@ -33,7 +33,7 @@ func kcat() thirdParty {
 func javaClient() thirdParty {
 	return thirdParty{"the Java client", "../../scripts/kafka.sh", func(brokers, topic, isolation string, n int) []string {
 		return []string{"tool", "-Dlog4j2.level=OFF", "org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", brokers, "--topic", topic,
-			"--from-beginning", "--isolation-level", isolation, "--timeout-ms", "6000", "--max-messages", fmt.Sprint(n),
+			"--from-beginning", "--isolation-level", isolation, "--timeout-ms", "30000", "--max-messages", fmt.Sprint(n),
 			"--property", "print.key=true", "--property", "print.headers=true", "--property", "headers.separator=,"}
 	}}
 }

@@ -29,8 +29,9 @@ const (
 	takeoverHeader = "takeover" // of a takeover: tells two of one owner apart
 )
 
-// behindTimeout is how long the end of the state may lie before what is known of it.
-const behindTimeout = 5 * time.Second
+// behindTimeout is how long the end of the state may lie before what is known of
+// it: much longer than brokers take to write the markers of a transaction.
+const behindTimeout = 30 * time.Second
 
 // unitState is the state of one unit, as read from its partition of the
 // checkpoint topic: for each key the last record counts.
@@ -105,13 +106,16 @@ func (s *unitState) read(ctx context.Context) error {
 // end returns the last stable offset, which is behind what the owner wrote for
 // a moment after a transaction or a change of the leader.
 func (s *unitState) end(ctx context.Context) (end int64, err error) {
-	for since := time.Now(); ; {
+	for since := (time.Time{}); ; {
 		err = s.client.reading(ctx, s.log, s.view.String(), func() (err error) {
 			end, err = s.client.offset(ctx, s.view, last)
 			return err
 		})
 		if err != nil || end >= s.next {
 			return end, err
+		}
+		if since.IsZero() {
+			since = time.Now()
 		}
 		if time.Since(since) >= behindTimeout {
 			return end, fault.Fatal(fmt.Errorf("the checkpoint topic ends at %v@%d, but was read up to %d", s.view, end, s.next),

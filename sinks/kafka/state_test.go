@@ -47,7 +47,7 @@ func testCompaction(t *testing.T, brokers []string, compact func(), segments ...
 		return checkpoint.Entry{Key: fmt.Sprint("acme/sms/b/", i%7), Value: fmt.Append(nil, "page ", i)}
 	}
 	written, left := 0, 0
-	for deadline := time.Now().Add(60 * time.Second); ; {
+	for deadline := time.Now().Add(hang); ; {
 		for range 30 {
 			written++
 			commitTo(t, s, nil, append(headAt(written), page(written)))
@@ -59,7 +59,7 @@ func testCompaction(t *testing.T, brokers []string, compact func(), segments ...
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("nothing was compacted in a minute, %d commits", written)
+			t.Fatalf("nothing was compacted in %v, %d commits", hang, written)
 		}
 	}
 	t.Logf("%d records are left of %d commits", left, written)
@@ -269,20 +269,33 @@ func TestRetention(t *testing.T) {
 
 // TestCheckpointTopicLost creates the checkpoint topic again under an owner.
 func TestCheckpointTopicLost(t *testing.T) {
-	t.Parallel() // it waits for metadata to be renewed
-	cluster := testkafka.Faulty(t)
-	cfg := testConfig(t, cluster.ListenAddrs())
-	s := openUnit(t, cfg, "a")
-	commitTo(t, s, messages(0, 10), headAt(1))
-	if err := cluster.DeleteTopic(cfg.CheckpointTopic); err != nil {
-		t.Fatal(err)
-	}
-	testkafka.Create(t, cfg.Brokers, cfg.CheckpointTopic, 1, "cleanup.policy", "compact", "max.message.bytes", fmt.Sprint(stateBytes))
-	err := s.Commit(t.Context(), sinks.Commit{Events: messages(10, 10), State: headAt(2)})
-	if !fault.IsFatal(err) || !strings.Contains(err.Error(), "restore it from a backup") {
-		t.Errorf("got %v, want a fatal error", err)
-	}
-	checkStored(t, consume(t, cfg.Brokers, cfg.Topic), messages(0, 10))
+	inBubble(t, func(ctx context.Context, b *bubble) {
+		sink := func() *sink {
+			s, err := newSink(ctx, b.cfg, sinks.Options{Owner: "a", Log: b.log.logger()}, b.network.DialContext)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		first := sink()
+		defer first.Close()
+		s, err := first.Open(ctx, "u0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Commit(ctx, sinks.Commit{Events: messages(0, 10), State: headAt(1)}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.cluster.DeleteTopic(b.cfg.CheckpointTopic); err != nil {
+			t.Fatal(err)
+		}
+		defer sink().Close() // creates it
+		err = s.Commit(ctx, sinks.Commit{Events: messages(10, 10), State: headAt(2)})
+		if !fault.IsFatal(err) || !strings.Contains(err.Error(), "restore it from a backup") {
+			t.Errorf("got %v, want a fatal error", err)
+		}
+		checkStored(b.t, consume(b.t, b.cfg.Brokers, b.cfg.Topic, kgo.Dialer(b.network.DialContext)), messages(0, 10))
+	})
 }
 
 func TestViewNothing(t *testing.T) {

@@ -86,7 +86,7 @@ func TestTailFollow(t *testing.T) {
 	cfg := testConfig(t, brokers)
 	p := start(t, cfg)
 	publish(t, p, messages(0, 50), nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	var mu sync.Mutex
 	seen := make(map[string]int)
@@ -145,7 +145,7 @@ func TestTailTransactions(t *testing.T) {
 			c.fetchBytes = []int32{1, 300, 1 << 20}[round%3] // 1: a batch at a time
 			var got, want []string
 			// A commit is answered before it can be read.
-			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+			for deadline := time.Now().Add(hang); ; time.Sleep(200 * time.Millisecond) {
 				got, want = tailed(t, c, &cfg), consumed(t, brokers, cfg.Topic)
 				if slices.Equal(got, want) || time.Now().After(deadline) {
 					break
@@ -192,7 +192,7 @@ func consumed(t *testing.T, brokers []string, topic string) (list []string) {
 // Values say what became of them.
 func produceMixed(t *testing.T, brokers []string, topic string) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	codecs := []kgo.CompressionCodec{kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()}
 	sent := 0
@@ -275,7 +275,7 @@ func TestTailCompacted(t *testing.T) {
 	cluster.Compact()
 	want := len(consume(t, cfg.Brokers, cfg.Topic))
 	got := 0
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
 	if err := Tail(ctx, cfg, sinks.TailOptions{FromStart: true}, func(sinks.Received) error { got++; return nil }); err != nil {
 		t.Fatal(err)

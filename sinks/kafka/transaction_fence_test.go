@@ -53,9 +53,7 @@ func TestTransactionFenced(t *testing.T) {
 		net.lose(kmsg.EndTxn, 1000, 0)
 		result := make(chan error)
 		go func() { result <- ann.Commit(t.Context(), commit(10, 10)) }()
-		for net.count() == 0 {
-			wait.For(t.Context(), 5*time.Millisecond)
-		}
+		eventually(t, "it tried to commit", func() bool { return net.count() > 0 })
 		if got := u.uncommitted(); got != 20 {
 			t.Errorf("got %d events, committed or not, want 20", got)
 		}
@@ -119,7 +117,7 @@ func TestTransactionFenced(t *testing.T) {
 			t.Fatal(err)
 		}
 		ben.ready = true
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), hang)
 		defer cancel()
 		err = ben.open(ctx, func(ctx context.Context, claim takeover) error {
 			return errors.Join(ann.Commit(ctx, commit(10, 10)), ben.claim(ctx, claim)) // takes the transactional id back
@@ -191,23 +189,7 @@ func (n *network) count() int {
 // uncommitted counts the events that readers of uncommitted messages see.
 func (u *unitTest) uncommitted() int {
 	u.t.Helper()
-	ctx, cancel := context.WithTimeout(u.t.Context(), 20*time.Second)
-	defer cancel()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(u.cfg.Brokers...), kgo.ConsumeTopics(u.cfg.Topic), kgo.FetchMaxWait(100*time.Millisecond))
-	if err != nil {
-		u.t.Fatal(err)
-	}
-	defer cl.Close()
-	n := 0
-	for empty := 0; empty < 3; {
-		poll, done := context.WithTimeout(ctx, 300*time.Millisecond)
-		got := cl.PollFetches(poll).NumRecords()
-		done()
-		if n += got; got == 0 {
-			empty++
-		}
-	}
-	return n
+	return len(consumeAt(u.t, kgo.ReadUncommitted(), u.cfg.Brokers, u.cfg.Topic))
 }
 
 // checkNumbers fails the test unless the committed fences count the commits of

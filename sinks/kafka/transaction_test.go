@@ -33,7 +33,7 @@ type unitTest struct {
 
 func newUnitTest(t *testing.T, brokers []string) *unitTest {
 	t.Helper()
-	u := &unitTest{t: t, cfg: testConfig(t, brokers), dial: new(net.Dialer).DialContext, timeout: transactionTimeout, grace: 2 * time.Second}
+	u := &unitTest{t: t, cfg: testConfig(t, brokers), dial: new(net.Dialer).DialContext, timeout: transactionTimeout, grace: time.Minute}
 	u.cfg.Delivery = Transactional
 	return u
 }
@@ -71,7 +71,7 @@ func (u *unitTest) openAny(owner string) (s sinks.Session, marks int) {
 }
 
 func (u *unitTest) tryOpenAny(owner string) (s sinks.Session, marks int, err error) {
-	ctx, cancel := context.WithTimeout(u.t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(u.t.Context(), hang)
 	defer cancel()
 	sink, err := newSink(ctx, u.cfg, sinks.Options{Owner: owner, Log: u.log.logger()}, u.dial)
 	if err != nil {
@@ -111,7 +111,7 @@ func commit(first, n int) sinks.Commit {
 // commit fails the test unless c becomes durable.
 func (u *unitTest) commit(s *transactional, c sinks.Commit) {
 	u.t.Helper()
-	ctx, cancel := context.WithTimeout(u.t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(u.t.Context(), hang)
 	defer cancel()
 	if err := s.Commit(ctx, c); err != nil {
 		u.t.Fatalf("Commit: %v", err)
@@ -137,7 +137,7 @@ func (u *unitTest) check(events []schema.Message, owner string) {
 // transaction is open in it.
 func (u *unitTest) stored(topic string) []*kgo.Record {
 	u.t.Helper()
-	ctx, cancel := context.WithTimeout(u.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(u.t.Context(), hang)
 	defer cancel()
 	if err := settled(ctx, u.cfg.Brokers, topic); err != nil {
 		u.t.Fatal(err)

@@ -80,7 +80,7 @@ const promptly = 5 * time.Second
 const patience = time.Minute
 
 // checkTimeout bounds each check; only one that hangs takes it.
-const checkTimeout = 10 * time.Minute
+const checkTimeout = 5 * time.Minute
 
 // mainUnit is the unit of most checks, otherUnits of the rest.
 const mainUnit = "u0"
