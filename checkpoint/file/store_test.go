@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"connector/checkpoint"
 	"connector/checkpoint/file"
@@ -14,8 +15,9 @@ import (
 	"connector/internal/fault"
 )
 
-func TestConformance(t *testing.T) {
-	t.Parallel()
+func TestConformance(t *testing.T) { synctest.Test(t, testConformance) }
+
+func testConformance(t *testing.T) {
 	dir := t.TempDir()
 	err := storetest.Check(t.Context(), func() (checkpoint.Store, error) { return file.Open(dir, "u0") })
 	if err != nil {
@@ -24,16 +26,17 @@ func TestConformance(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	t.Parallel()
 	t.Run("a unit held by another", func(t *testing.T) {
-		dir := t.TempDir()
-		s, err := file.Open(dir, "u0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = s.Close() }()
-		_, err = file.Open(dir, "u0")
-		wantFatal(t, err, "is held by another process; stop the other connector")
+		synctest.Test(t, func(t *testing.T) {
+			dir := t.TempDir()
+			s, err := file.Open(dir, "u0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.Close() }()
+			_, err = file.Open(dir, "u0")
+			wantFatal(t, err, "is held by another process; stop the other connector")
+		})
 	})
 	t.Run("a file that is no checkpoint", func(t *testing.T) {
 		dir := t.TempDir()
@@ -53,8 +56,9 @@ func TestOpenRefuses(t *testing.T) {
 	})
 }
 
-func TestView(t *testing.T) {
-	t.Parallel()
+func TestView(t *testing.T) { synctest.Test(t, testView) }
+
+func testView(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := file.View(dir, "u0"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without a file: got %v, want that it does not exist", err)

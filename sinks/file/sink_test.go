@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"connector/checkpoint"
@@ -390,7 +391,8 @@ func TestNewSinkRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := NewSink(Config{Path: tt.path}, sinks.Options{Log: quiet()})
+			var err error
+			synctest.Test(t, func(*testing.T) { _, err = NewSink(Config{Path: tt.path}, sinks.Options{Log: quiet()}) })
 			if !fault.IsFatal(err) || !strings.Contains(err.Error(), tt.want) || tt.name == "held" != errors.Is(err, filelock.ErrHeld) {
 				t.Errorf("got %v, want a fatal error with %q", err, tt.want)
 			}

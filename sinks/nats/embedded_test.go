@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"connector/internal/fault"
 )
@@ -68,10 +69,10 @@ func TestEmbeddedPortTakenSinceProbed(t *testing.T) {
 }
 
 func TestEmbeddedRefusesHeldFolder(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	startEmbedded(t, dir)
-	_, err := StartEmbedded(dir, quiet())
+	var err error
+	synctest.Test(t, func(*testing.T) { _, err = StartEmbedded(dir, quiet()) })
 	if !fault.IsFatal(err) || !strings.Contains(err.Error(), filepath.Join(dir, "nats")) || !strings.Contains(err.Error(), "CONNECTOR_DATA_DIR") {
 		t.Errorf("got %v, want a fatal error that names the folder and CONNECTOR_DATA_DIR", err)
 	}
