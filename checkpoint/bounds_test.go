@@ -27,7 +27,7 @@ func TestCommitsAreBounded(t *testing.T) {
 			commit(l.Begin())
 		}
 		b := l.Begin()
-		rows := 600
+		rows := 300
 		if i >= 60 {
 			rows = 1
 		}

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"sort"
 	"time"
 
 	"connector/sources"
@@ -47,21 +48,27 @@ func (c coverage) paint(s sources.Span, tick time.Duration, of func(State) State
 	if s.Empty() {
 		return c
 	}
-	painted := make(coverage, 0, len(c)+2)
-	for _, r := range c {
+	before, behind := s.From.Add(-tick), s.To.Add(tick)
+	first := sort.Search(len(c), func(i int) bool { return c[i].To.After(before) })
+	last := first + sort.Search(len(c)-first, func(i int) bool { return !c[first+i].From.Before(behind) })
+	painted := append(make(coverage, 0, len(c)+2), c[:first]...)
+	for _, r := range c[first:last] {
 		if r.From.Before(s.From) {
-			r.To = earlier(r.To, s.From.Add(-tick))
+			r.To = earlier(r.To, before)
 			painted = painted.add(r, tick)
 		}
 	}
-	for _, r := range c.within(s, tick) {
+	for _, r := range c[first:last].within(s, tick) {
 		painted = painted.add(Range{r.Span, of(r.State)}, tick)
 	}
-	for _, r := range c {
+	for _, r := range c[first:last] {
 		if r.To.After(s.To) {
-			r.From = later(r.From, s.To.Add(tick))
+			r.From = later(r.From, behind)
 			painted = painted.add(r, tick)
 		}
+	}
+	if last < len(c) { // alone it may touch what is painted
+		painted = append(painted.add(c[last], tick), c[last+1:]...)
 	}
 	return painted
 }

@@ -96,7 +96,7 @@ type check struct {
 // keeps the contract of [sinks.Sink] and [sinks.Session], else one error for
 // every check that failed, joined; each begins with the name of its check.
 func Check(ctx context.Context, target Target) error {
-	r := &run{target: target, mark: newMarker(ctx), nonce: time.Now().Format(time.RFC3339Nano)}
+	r := newRun(ctx, target)
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
@@ -140,6 +140,10 @@ type run struct {
 	mark   func([]schema.Message) // gives messages their marks
 	limits sinks.Limits
 	grants sinks.Guarantee
+}
+
+func newRun(ctx context.Context, target Target) *run {
+	return &run{target: target, mark: newMarker(ctx), nonce: time.Now().Format(time.RFC3339Nano)}
 }
 
 // begin takes over all units while the destination is empty: later it would
