@@ -3,9 +3,11 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +19,15 @@ import (
 // halfDay is a history of twelve hours, a row every four minutes in each stream.
 func halfDay(t *testing.T) []string {
 	t.Helper()
-	_, _, vars := history(t, apisim.Population{Seed: 3, Start: time.Now().Add(-12 * time.Hour), Every: 4 * time.Minute, Change: 0.3, MaxChange: 20 * time.Second})
-	return with(vars, "CONNECTOR_SINK=file", "FILE_PATH="+filepath.Join(t.TempDir(), "events.ndjson"), "CONNECTOR_START=5m")
+	_, vars := halfDayOf(t)
+	return vars
+}
+
+// halfDayOf is halfDay with the simulator of ekuaibao.
+func halfDayOf(t *testing.T) (*apisim.Ekuaibao, []string) {
+	t.Helper()
+	e, _, vars := history(t, apisim.Population{Seed: 3, Start: time.Now().Add(-12 * time.Hour), Every: 4 * time.Minute, Change: 0.3, MaxChange: 20 * time.Second})
+	return e, with(vars, "CONNECTOR_SINK=file", "FILE_PATH="+filepath.Join(t.TempDir(), "events.ndjson"), "CONNECTOR_START=5m")
 }
 
 // written lists the ids of the events of a file that were created in a range, in order
@@ -88,7 +97,19 @@ func TestBackfillPublishesTheRangeOnce(t *testing.T) {
 	}
 }
 
-// TestBackfillAfterKill kills the process in the middle: the same command goes on
+// unanswered keeps e from answering what it is asked of one stream, and of a time more than an hour ago.
+func unanswered(e *apisim.Ekuaibao) {
+	recent := time.Now().Add(-time.Hour).UnixMilli()
+	e.Faults.Hook(func(r *http.Request) apisim.Fault {
+		asked := r.URL.Query()
+		if from, _ := strconv.ParseInt(asked.Get("startDate"), 10, 64); asked.Get("messageType") == "flow" && from < recent {
+			<-r.Context().Done()
+		}
+		return apisim.Fault{}
+	})
+}
+
+// TestBackfillAfterKill kills the process in the middle, while one stream waits for an answer: the same command goes on
 // where it stood. A crash between publishing to a file and saving the checkpoint
 // repeats events, with the same ids: those count once here.
 func TestBackfillAfterKill(t *testing.T) {
@@ -96,9 +117,10 @@ func TestBackfillAfterKill(t *testing.T) {
 	for _, verb := range [][]string{{"backfill", "--from", "10h", "--to", "2h"}, {"run", "--once"}} {
 		t.Run(verb[0], func(t *testing.T) {
 			t.Parallel()
-			vars := halfDay(t)
+			e, vars := halfDayOf(t)
 			from, to := time.Now().Add(-9*time.Hour), time.Now().Add(-3*time.Hour)
 			want := truth(t, vars, from, to)
+			unanswered(e)
 			slow := with(vars, "HQ_RATE=40", "OTP_MIN_INTERVAL=25ms")
 			c := start(t, slow, "backfill", "--from", "10h", "--to", "2h")
 			c.until(t, "a part of the events", func() bool {
@@ -109,6 +131,7 @@ func TestBackfillAfterKill(t *testing.T) {
 				t.Fatal(err)
 			}
 			<-c.ended
+			e.Faults.Hook(nil)
 			before := len(slices.Compact(written(t, vars, from, to)))
 			if before == len(want) {
 				t.Fatalf("killed too late: all %d events were there", len(want))

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestMistakes makes the mistakes users make: each must give one clear line
@@ -54,7 +53,7 @@ func TestMistakes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			code, stdout, stderr := command(ctx, with(tt.vars, dataDir(t, tt.vars)...), strings.Fields(tt.args)...)
 			if code != tt.code {

@@ -120,7 +120,7 @@ func TestBehindProxies(t *testing.T) {
 	if strings.Contains(stdout+stderr, "canary") {
 		t.Errorf("the output holds a password:\n%s", stderr)
 	}
-	for deadline := time.Now().Add(10 * time.Second); n.open.Load() > 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); n.open.Load() > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d connections are open after the end", n.open.Load())
 		}

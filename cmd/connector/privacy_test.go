@@ -237,7 +237,7 @@ func everythingWritten(t *testing.T, vars []string) map[string][]byte {
 		"check", "run --once", "replay --from 1h --to 0s", "checkpoint list", "checkpoint show", "checkpoint show --output json", "config", "run --once",
 		"deadletter list", "deadletter list --output json", "deadletter retry --yes",
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		code, stdout, stderr := command(ctx, vars, strings.Fields(line)...)
 		cancel()
 		if code != exitOK && line != "check" && line != "deadletter retry --yes" { // the first may meet the queued faults, the latter mends nothing

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,8 +65,8 @@ func TestRunOnce(t *testing.T) {
 			if got, reader := thirdParty(t, vars); reader != "" && !slices.Equal(got, want) {
 				t.Errorf("%s: got %d versions, want %d; first that differ: %s", reader, len(got), len(want), difference(got, want))
 			}
-			if code, took := running.interrupt(t); code != exitOK || took > 10*time.Second {
-				t.Errorf("SIGTERM: got code %d after %v, want 0 within 10s; stderr:\n%s", code, took, running.stderr.String())
+			if code := running.interrupt(t); code != exitOK {
+				t.Errorf("SIGTERM: got code %d, want 0; stderr:\n%s", code, running.stderr.String())
 			}
 			for _, secret := range []string{"HQ_APP_SECURITY", "OTP_APP_KEY"} {
 				i := slices.IndexFunc(vars, func(v string) bool { return strings.HasPrefix(v, secret+"=") })
@@ -198,7 +200,7 @@ func TestRunServesHealthAndMetrics(t *testing.T) {
 	_, body := get(base + "/readyz")
 	wantLines(t, "readyz", body, `"ready":true`, `"account":"otp"`, `"guarantee":"exactly once; earlier owners are fenced"`)
 	wantLines(t, "log", c.stderr.String(), `guarantee="exactly once; earlier owners are fenced"`)
-	if code, _ := c.interrupt(t); code != exitOK {
+	if code := c.interrupt(t); code != exitOK {
 		t.Errorf("SIGTERM: got code %d, want 0", code)
 	}
 }
@@ -207,17 +209,27 @@ func TestRunServesHealthAndMetrics(t *testing.T) {
 // answers holds up the start.
 func TestRunStoppedDuringStart(t *testing.T) {
 	_, _, vars := simulators(t, 5)
-	silent := listener(t) // the system accepts for it
-	t.Cleanup(func() { _ = silent.Close() })
-	for name, sink := range map[string][]string{
-		"nats":  {"NATS_URL=nats://" + silent.Addr().String()},
-		"kafka": {"CONNECTOR_SINK=kafka", "KAFKA_BROKERS=" + silent.Addr().String()},
+	for name, sink := range map[string]func(addr string) []string{
+		"nats":  func(addr string) []string { return []string{"NATS_URL=nats://" + addr} },
+		"kafka": func(addr string) []string { return []string{"CONNECTOR_SINK=kafka", "KAFKA_BROKERS=" + addr} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeoutCause(t.Context(), patience, errors.New("it did not ask the server"))
 			defer cancel()
-			if code, _, stderr := command(ctx, with(vars, sink...), "run"); code != exitOK {
-				t.Errorf("got code %d, want 0; stderr:\n%s", code, stderr)
+			silent := listener(t)
+			var held sync.WaitGroup
+			held.Go(func() {
+				if conn, err := silent.Accept(); err == nil {
+					defer conn.Close()
+					cancel()
+				}
+				<-ctx.Done()
+			})
+			code, _, stderr := command(ctx, with(vars, sink(silent.Addr().String())...), "run")
+			_ = silent.Close()
+			held.Wait()
+			if code != exitOK || !errors.Is(context.Cause(ctx), context.Canceled) {
+				t.Errorf("got code %d, %v, want 0 when it is stopped while the server is silent; stderr:\n%s", code, context.Cause(ctx), stderr)
 			}
 		})
 	}
@@ -233,7 +245,7 @@ func TestSecondSignalKills(t *testing.T) {
 	}
 	defer unread.Close()
 	c := startInto(t, stdout, with(vars, "CONNECTOR_SINK=stdout"), "run")
-	if err := errors.Join(stdout.Close(), unread.SetReadDeadline(time.Now().Add(20*time.Second))); err != nil {
+	if err := errors.Join(stdout.Close(), unread.SetReadDeadline(time.Now().Add(patience))); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := unread.Read(make([]byte, 1)); err != nil { // more follows than a pipe holds
@@ -247,8 +259,13 @@ func TestSecondSignalKills(t *testing.T) {
 		t.Fatalf("ended after the first signal, in the middle of a commit: %v", err)
 	case <-time.After(time.Second): // for the process to take notice
 	}
-	if code, took := c.interrupt(t); code != -1 || took > 5*time.Second { // the commit has more time than that
-		t.Errorf("got code %d after %v, want death by the signal at once; stderr:\n%s", code, took, c.stderr.String())
+	c.until(t, "its end", func() bool {
+		_ = c.Process.Signal(syscall.SIGTERM) // again: on a busy machine it may not have taken notice of the first yet
+		return len(c.ended) > 0
+	})
+	<-c.ended
+	if code := c.ProcessState.ExitCode(); code != -1 { // that of a commit which ends by itself is none of a signal
+		t.Errorf("got code %d, want death by the signal; stderr:\n%s", code, c.stderr.String())
 	}
 }
 
@@ -275,9 +292,9 @@ func TestDemo(t *testing.T) {
 func awaitText(t *testing.T, written *buffer, want ...string) {
 	t.Helper()
 	lacks := func(w string) bool { return !strings.Contains(written.String(), w) }
-	for deadline := time.Now().Add(time.Minute); slices.ContainsFunc(want, lacks); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); slices.ContainsFunc(want, lacks); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("got\n%s\nwant %q in it within a minute", written.String(), want)
+			t.Fatalf("got\n%s\nwant %q in it within %v", written.String(), want, patience)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func guardedNATS(t *testing.T, opts *server.Options) []string {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(patience) {
 		t.Fatal("the NATS server is not ready")
 	}
 	return []string{"CONNECTOR_SINK=nats", "NATS_URL=nats://" + s.Addr().String()}
@@ -142,7 +142,7 @@ func everyVerb(t *testing.T, vars []string) {
 		"tail --from-start --follow=false", "tail --from-start --follow=false --output json",
 		"config", "config --output json", "config --output markdown", "config --reference", "version", "version --output json",
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		code, stdout, stderr := command(ctx, vars, strings.Fields(line)...)
 		cancel()
 		if code != exitOK || stdout+stderr == "" {
@@ -304,11 +304,11 @@ func TestSecretsStayInsideOfEndpoints(t *testing.T) {
 // inTrouble runs a verb to its end, or for a while when it has none.
 func inTrouble(t *testing.T, vars []string, line string) {
 	t.Helper()
-	patience := 10 * time.Second
+	limit := patience
 	if strings.HasPrefix(line, "run") || strings.HasPrefix(line, "backfill") || strings.HasPrefix(line, "replay") {
-		patience = 300 * time.Millisecond
+		limit = 300 * time.Millisecond
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	_, stdout, stderr := command(ctx, vars, strings.Fields(line)...)
 	wantNone(t, line+", stdout", stdout)
@@ -376,7 +376,7 @@ func TestSecretsStayInsideOfProxies(t *testing.T) {
 				c := start(t, secretVars(t, scheme+"://ekuaibao.example", scheme+"://submail.example", "HTTP_PROXY="+proxy, "HTTPS_PROXY="+proxy), "check")
 				select {
 				case <-c.ended:
-				case <-time.After(20 * time.Second):
+				case <-time.After(patience):
 					t.Fatal("the check does not end")
 				}
 				out := c.stdout.String() + c.stderr.String()
