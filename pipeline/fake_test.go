@@ -43,6 +43,7 @@ type provider struct {
 	streams []string
 	rows    map[string][]row
 	scans   []scan
+	scanned map[string]int                   // how often each stream was
 	fail    func(stream string, n int) error // n counts the scans of the stream from 1
 	gap     func() *sources.Span             // what cannot be proven now
 	now     func() time.Time                 // the provider's clock; nil for ours
@@ -82,7 +83,11 @@ func (p *provider) Scan(ctx context.Context, s sources.Stream, w sources.Span) i
 	return func(yield func(sources.Chunk, error) bool) {
 		p.mu.Lock()
 		p.scans = append(p.scans, scan{s.Name, time.Now(), w})
-		n, fail := len(p.of(s.Name)), p.fail
+		if p.scanned == nil {
+			p.scanned = map[string]int{}
+		}
+		p.scanned[s.Name]++
+		n, fail := p.scanned[s.Name], p.fail
 		p.mu.Unlock()
 		if err := wait.For(ctx, p.takes); err != nil {
 			yield(sources.Chunk{}, err)

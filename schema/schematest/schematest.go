@@ -21,6 +21,7 @@ var (
 	event      = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(newest().Event) })
 	resolution = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(newest().Resolution) })
 	deadLetter = sync.OnceValues(func() (*jsonschema.Schema, error) { return compile(newest().DeadLetter) })
+	fields     = sync.OnceValues(func() ([]string, error) { return Properties() }) // of an event
 )
 
 func newest() *schema.Release { return schema.Released().Newest() }
@@ -93,7 +94,7 @@ func withoutSection(value any) any {
 	event, _ := value.(map[string]any)
 	source, _ := event["source"].(map[string]any)
 	system, _ := source["system"].(string)
-	if known, err := Properties(); err != nil || slices.Contains(known, system) {
+	if known, err := fields(); err != nil || slices.Contains(known, system) {
 		return value
 	}
 	event = maps.Clone(event)
