@@ -40,9 +40,9 @@ func TestHistories(t *testing.T) {
 	switch {
 	case n > 0:
 	case raced:
-		n = full / 20
+		n = full / 100
 	default:
-		n = full / 10
+		n = full / 25
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // a history is small and its garbage is not
 	var total counts
@@ -77,7 +77,7 @@ func explain(t *testing.T, seed uint64, err error, n int) {
 
 // A seed is worth keeping only when it is the same history each time.
 func TestSeedsRepeat(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range uint64(max(25, *histories/100)) {
 		first, err := play(t, seed, nil)
 		second, again := play(t, seed, nil)
 		if first != second || fmt.Sprint(err) != fmt.Sprint(again) {

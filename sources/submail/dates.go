@@ -24,12 +24,14 @@ func (s *Source) checkDates(q query, members map[string]string) error {
 	if got.start == "" || got.end == "" {
 		return nil
 	}
-	args := []any{"asked", asked.String(), "repeated", s.client.Snippet(got.String()), "zone", zone.String()}
+	warn := func(text string) {
+		s.warn(text, "asked", asked.String(), "repeated", s.client.Snippet(got.String()), "zone", zone.String())
+	}
 	switch s.repeats.judge(asked, datesOf(q.span, time.UTC), got) {
 	case shifted:
-		s.warn("the answers repeat the dates of their requests in another time zone than "+s.variable("TIME_ZONE"), args...)
+		warn("the answers repeat the dates of their requests in another time zone than " + s.variable("TIME_ZONE"))
 	case mute:
-		s.warn("the answers repeat other dates than asked for, which therefore prove nothing: keep other programs from reading with the same appid", args...)
+		warn("the answers repeat other dates than asked for, which therefore prove nothing: keep other programs from reading with the same appid")
 	case foreign:
 		err := fmt.Errorf("%w: asked for %s, got an answer for %s", scan.ErrOther, asked, s.client.Snippet(got.String()))
 		if _, ok := asked.shift(got); ok {
