@@ -167,14 +167,14 @@ func (n *neighbours) run(t *testing.T, d time.Duration, look func(*endpoints)) e
 	return errors.Join(err, sink.Close())
 }
 
-// arrived returns when each event of an account was read, by event id.
-func (n *neighbours) arrived(t *testing.T, account string) map[string]time.Time {
+// arrived returns when each event was read, by account and event id.
+func (n *neighbours) arrived(t *testing.T) map[string]map[string]time.Time {
 	t.Helper()
 	code, stdout, stderr := command(context.Background(), n.vars, "tail", "--from-start", "--follow=false", "--output=json")
 	if code != exitOK {
 		t.Fatalf("tail: got code %d; stderr:\n%s", code, stderr)
 	}
-	at := map[string]time.Time{}
+	at, known := map[string]map[string]time.Time{}, map[string]bool{}
 	for line := range strings.Lines(stdout) {
 		var m told
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
@@ -183,12 +183,15 @@ func (n *neighbours) arrived(t *testing.T, account string) map[string]time.Time 
 		if err := json.Unmarshal(m.Data, &m.event); err != nil {
 			t.Fatal(err)
 		}
-		if _, twice := at[m.ID]; twice {
+		account := m.event.Source.Account
+		if known[m.ID] {
 			t.Errorf("account %s: event %s was published twice", account, m.ID)
 		}
-		if m.event.Source.Account == account {
-			at[m.ID] = m.event.ObservedAt
+		known[m.ID] = true
+		if at[account] == nil {
+			at[account] = map[string]time.Time{}
 		}
+		at[account][m.ID] = m.event.ObservedAt
 	}
 	return at
 }
@@ -247,9 +250,10 @@ func TestAccountsAreIsolated(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	allWas, allIs := alone.arrived(t), beside.arrived(t)
 	for _, a := range healthy {
 		name, _, _ := strings.Cut(a, "=")
-		was, is := alone.arrived(t, name), beside.arrived(t, name)
+		was, is := allWas[name], allIs[name]
 		if !maps.Equal(was, is) || len(was) < 300 {
 			t.Errorf("account %s: %d events alone, %d beside others, at other moments: %v", name, len(was), len(is), delays(was, is))
 		}
@@ -349,8 +353,9 @@ func TestAccountsOfOneCredentialShareItsBudget(t *testing.T) {
 				t.Errorf("%s: got %d requests, want %d at least", host, len(asked), least)
 			}
 		}
+		all := n.arrived(t)
 		for _, account := range []string{"otp", "twin", "bulk"} {
-			if got := len(n.arrived(t, account)); got < 200 {
+			if got := len(all[account]); got < 200 {
 				t.Errorf("account %s: got %d events", account, got)
 			}
 		}

@@ -84,7 +84,8 @@ func found(list map[string][]byte, text []byte) []string {
 // event, some that cannot be read; and answers that quote it.
 func personalWorld(t *testing.T) (*apisim.Ekuaibao, *apisim.Submail, []string) {
 	t.Helper()
-	e, s := apisim.NewEkuaibao(apisim.EkuaibaoConfig{}), apisim.NewSubmail(apisim.SubmailConfig{})
+	oversize := apisim.Population{PoisonBytes: 100 << 10}
+	e, s := apisim.NewEkuaibao(apisim.EkuaibaoConfig{Population: oversize}), apisim.NewSubmail(apisim.SubmailConfig{Population: oversize})
 	t.Cleanup(func() { _, _ = e.Close(), s.Close() })
 	staff := map[string]any{
 		"realName": aName, "userName": latin, "手机": aPhone, "Mobile_No": 13977310864, "e-mail": []string{aMail}, "idCard": map[string]any{"no": anID}, "verifyCode": aCode,

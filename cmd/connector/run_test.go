@@ -45,7 +45,7 @@ func TestRunOnce(t *testing.T) {
 	for name, sink := range sinkCases(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e, s, vars := simulators(t, 300)
+			e, s, vars := simulators(t, 120)
 			vars = with(vars, sink...)
 			for range 2 {
 				if code, _, stderr := command(t.Context(), vars, "run", "--once"); code != exitOK {
@@ -59,7 +59,7 @@ func TestRunOnce(t *testing.T) {
 				t.Fatalf("tail: got code %d, want 0; stderr:\n%s", code, stderr)
 			}
 			got, want := published(t, stdout), versionList(e.Served(), s.Served())
-			if len(want) < 7*300 || !slices.Equal(got, want) {
+			if len(want) < 7*120 || !slices.Equal(got, want) {
 				t.Errorf("got %d versions, want %d; first that differ: %s", len(got), len(want), difference(got, want))
 			}
 			if got, reader := thirdParty(t, vars); reader != "" && !slices.Equal(got, want) {
