@@ -170,10 +170,20 @@ func TestCutAtTheVeryEnd(t *testing.T) {
 
 func TestAbandonedAnswerIsNotServed(t *testing.T) {
 	sim, addr := threeRows(t)
-	sim.Faults.Queue(Fault{Kind: Slow, Delay: 20 * time.Millisecond, After: 50})
-	client := &http.Client{Timeout: 100 * time.Millisecond, Transport: &http.Transport{}}
-	if _, err := get(t, client, addr); err == nil {
-		t.Error("slow answer came in time")
+	sim.Faults.Queue(Fault{Kind: Slow, Delay: time.Hour, After: 50})
+	asking, abandon := context.WithCancel(t.Context())
+	go func() {
+		for sim.Stats().Faults[Slow] == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		abandon()
+	}()
+	req, err := http.NewRequestWithContext(asking, http.MethodGet, addr, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := do(http.DefaultClient, req); err == nil {
+		t.Error("an abandoned answer came")
 	}
 	if err := sim.Close(); err != nil { // waits for the handler
 		t.Error(err)

@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds the wait for a message that was published.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // both are the content modes.
 var both = map[string]schema.Format{"binary": {}, "structured": {Structured: true}}

@@ -21,7 +21,7 @@ import (
 
 // patience is how long a call may go on after its context has ended, and a
 // goroutine after its scan. It is long: other tests may want the processor, too.
-const patience = 10 * time.Second
+const patience = 2 * time.Minute
 
 // pause is between two looks at what takes time.
 const pause = 20 * time.Millisecond

@@ -137,9 +137,11 @@ func TestFailover(t *testing.T) {
 func TestClockOff(t *testing.T) {
 	for _, off := range []time.Duration{-time.Hour, time.Hour} {
 		t.Run(off.String(), func(t *testing.T) {
-			clockOff(t, off, SignNormal, 0, 0)
-			clockOff(t, off, SignSHA1, 0, 0)
-			clockOff(t, off, SignSHA1, 1, 1)
+			synctest.Test(t, func(t *testing.T) {
+				clockOff(t, off, SignNormal, 0, 0)
+				clockOff(t, off, SignSHA1, 0, 0)
+				clockOff(t, off, SignSHA1, 1, 1)
+			})
 		})
 	}
 }
@@ -147,7 +149,8 @@ func TestClockOff(t *testing.T) {
 // clockOff reads five times, and wants so many refused signatures after so many missing timestamps.
 func clockOff(t *testing.T, off time.Duration, sign SignType, missing, want int32) {
 	var refused, accepted, stamps atomic.Int32
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	l := apisim.NewPipeListener()
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", time.Now().Add(off).UTC().Format(http.TimeFormat))
 		if r.URL.Path == stampPath {
 			if stamps.Add(1) <= missing {
@@ -165,11 +168,19 @@ func clockOff(t *testing.T, off time.Duration, sign SignType, missing, want int3
 		}
 		accepted.Add(1)
 		fmt.Fprint(w, `{"status":"success","results":[]}`)
-	}))
-	t.Cleanup(srv.Close)
-	cfg := settings(srv.URL, srv.URL)
+	})}
+	go func() { _ = srv.Serve(l) }() // ends with Close
+	tr := httpx.NewTransport(l.DialContext)
+	t.Cleanup(func() {
+		tr.CloseIdleConnections()
+		_ = srv.Close()
+	})
+	cfg := settings("http://pipe", "http://pipe")
 	cfg.SignType = sign
-	s := newSource(t, cfg)
+	s, err := New("otp", cfg, httpx.Options{Transport: tr, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	var errs []error
 	for range 5 {
 		_, err := s.Now(t.Context())
