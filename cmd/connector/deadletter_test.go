@@ -48,8 +48,7 @@ func retried(t *testing.T, vars []string, flags ...string) (s retrySummary) {
 	if code != exitOK {
 		t.Fatalf("deadletter retry: got code %d; stderr:\n%s", code, stderr)
 	}
-	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &s); err != nil || !s.Summary {
+	if err := json.Unmarshal(lastLine(stdout), &s); err != nil || !s.Summary {
 		t.Fatalf("%s: %v", stdout, err)
 	}
 	return s

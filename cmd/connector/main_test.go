@@ -197,6 +197,12 @@ func wantLines(t *testing.T, what, got string, want ...string) {
 	}
 }
 
+// lastLine returns the summary of an output in JSON: lines of progress precede it when it takes longer.
+func lastLine(stdout string) []byte {
+	text := strings.TrimSpace(stdout)
+	return []byte(text[strings.LastIndex(text, "\n")+1:])
+}
+
 func versionList(served ...[]apisim.Version) []string {
 	var list []string
 	for _, s := range served {

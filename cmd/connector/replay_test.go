@@ -162,7 +162,7 @@ func TestReplayWithNewIDs(t *testing.T) {
 			Unread []struct{ From, To time.Time }
 		}
 	}
-	if err := json.Unmarshal([]byte(stdout), &summary); err != nil {
+	if err := json.Unmarshal(lastLine(stdout), &summary); err != nil {
 		t.Fatalf("%s: %v", stdout, err)
 	}
 	if !summary.Complete || summary.EventsAgain != 50 || summary.EventsNew != 0 || !regexp.MustCompile(`^\d{8}T\d{6}Z-[a-z2-7]{4}$`).MatchString(summary.ID) {

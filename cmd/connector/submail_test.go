@@ -43,7 +43,7 @@ func TestAnotherCallOrFormat(t *testing.T) {
 			t.Fatalf("%s.%s: replay: got code %d; stderr:\n%s", tt.call, tt.format, code, stderr)
 		}
 		var summary struct{ EventsAgain, EventsNew int }
-		if err := json.Unmarshal([]byte(stdout), &summary); err != nil {
+		if err := json.Unmarshal(lastLine(stdout), &summary); err != nil {
 			t.Fatalf("%s: %v", stdout, err)
 		}
 		first, _ := tailed(t, vars)
