@@ -40,9 +40,16 @@ func (m *Message) Attributes() []Attribute { return new(Lister).Attributes(m) }
 // they have in common.
 type Lister struct {
 	source Source
-	uri    string // of source
+	uri    string          // of source
+	times  strings.Builder // of messages, one after the other
 	list   []Attribute
 }
+
+// timesBytes is how much memory times share; timeBytes is enough for one.
+const (
+	timesBytes = 4 << 10
+	timeBytes  = len(time.RFC3339Nano)
+)
 
 // Attributes is [Message.Attributes]; the list is valid until the next call.
 func (l *Lister) Attributes(m *Message) []Attribute {
@@ -62,7 +69,7 @@ func (l *Lister) Attributes(m *Message) []Attribute {
 		Attribute{"source", l.uri},
 		Attribute{"type", m.Type},
 		Attribute{"subject", allowed(m.RecordID)},
-		Attribute{"time", m.Time.UTC().Format(time.RFC3339Nano)},
+		Attribute{"time", l.format(m.Time)},
 		Attribute{"dataschema", m.DataSchema},
 		Attribute{"datacontenttype", MediaTypeJSON},
 	)
@@ -72,16 +79,42 @@ func (l *Lister) Attributes(m *Message) []Attribute {
 	return l.list
 }
 
+// format returns a time in memory that it shares with those before it: most
+// cost no allocation of their own.
+func (l *Lister) format(t time.Time) string {
+	if l.times.Len() > timesBytes-timeBytes {
+		l.times.Reset()
+		l.times.Grow(timesBytes)
+	}
+	var buf [timeBytes]byte
+	begin := l.times.Len()
+	l.times.Write(t.UTC().AppendFormat(buf[:0], time.RFC3339Nano))
+	return l.times.String()[begin:]
+}
+
 // allowed replaces by U+FFFD what CloudEvents do not allow in a string: control
 // characters, noncharacters, and what is no text at all
 // (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#type-system).
 func allowed(s string) string {
+	if isPrintable(s) {
+		return s
+	}
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Noncharacter_Code_Point, r) {
 			return utf8.RuneError
 		}
 		return r
 	}, s)
+}
+
+// isPrintable reports whether s is ASCII without control characters.
+func isPrintable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // PublicationID is what repetitions of one publication have in common: the id,
@@ -120,7 +153,7 @@ func (m *Message) Size() int {
 		return len(m.Body)
 	}
 	const fixed = len("specversion1.0idsource///typesubjecttimedataschemadatacontenttypeapplication/json")
-	var stamp [len(time.RFC3339Nano)]byte
+	var stamp [timeBytes]byte
 	size := fixed + len(m.Body) + len(m.ID) + len(m.Type) + len(allowed(m.RecordID)) + len(m.DataSchema) +
 		len(url.PathEscape(m.Source.System)) + len(url.PathEscape(m.Source.Account)) + len(url.PathEscape(m.Source.Stream)) +
 		len(m.Time.UTC().AppendFormat(stamp[:0], time.RFC3339Nano))

@@ -1,6 +1,9 @@
 package schema
 
 import (
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +27,29 @@ func TestSizeCountsAttributesAndBody(t *testing.T) {
 			t.Fatalf("got %d, want %d", got, want)
 		}
 	})
+}
+
+// TestLister holds a Lister to what each message alone has; what it listed
+// before stays as it was.
+func TestLister(t *testing.T) {
+	var l Lister
+	var times []string
+	for i := range 1000 {
+		m := Message{
+			ID: strconv.Itoa(i), Source: Source{System: "submail", Account: strconv.Itoa(i / 3), Stream: "sms"},
+			Time: time.Unix(int64(i), int64(i%2)), Replay: strings.Repeat("r", i%5),
+		}
+		got := l.Attributes(&m)
+		if want := m.Attributes(); !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+		times = append(times, got[5].Value)
+	}
+	for i, got := range times {
+		if want := time.Unix(int64(i), int64(i%2)).UTC().Format(time.RFC3339Nano); got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	}
 }
 
 func TestTime(t *testing.T) {

@@ -45,15 +45,22 @@ type producerID struct {
 	epoch int16
 }
 
-// header is one header of a record.
-type header struct{ key, value string }
-
 // record is what a batch holds. A nil key or value is encoded as null.
 type record struct {
 	time       int64 // Unix milliseconds
 	key, value []byte
-	headers    []header
-	mark       []byte // value of the last header, [markHeader]; nil for none
+	headers    headers
+}
+
+// headers are the headers of a record, encoded one after the other.
+type headers struct {
+	count   int
+	encoded []byte
+}
+
+// with returns h and one more header; h is not to be used any more.
+func (h headers) with(name, value string) headers {
+	return headers{h.count + 1, appendString(appendString(h.encoded, name), value)}
 }
 
 // batchEncoder builds one record batch at a time in buffers that it keeps.
@@ -145,22 +152,8 @@ func nextSequence(sequence int32, n int) int32 {
 
 // size returns the length of the encoded record without its length field.
 func (r *record) size(timeDelta int64, offsetDelta int) int {
-	n := 1 + varintSize(timeDelta) + varintSize(int64(offsetDelta)) +
-		bytesSize(r.key) + bytesSize(r.value) + varintSize(int64(r.headerCount()))
-	for i := range r.headers {
-		n += stringSize(r.headers[i].key) + stringSize(r.headers[i].value)
-	}
-	if r.mark != nil {
-		n += stringSize(markHeader) + bytesSize(r.mark)
-	}
-	return n
-}
-
-func (r *record) headerCount() int {
-	if r.mark != nil {
-		return len(r.headers) + 1
-	}
-	return len(r.headers)
+	return 1 + varintSize(timeDelta) + varintSize(int64(offsetDelta)) +
+		bytesSize(r.key) + bytesSize(r.value) + varintSize(int64(r.headers.count)) + len(r.headers.encoded)
 }
 
 func (r *record) append(b []byte, size int, timeDelta int64, offsetDelta int) []byte {
@@ -170,15 +163,8 @@ func (r *record) append(b []byte, size int, timeDelta int64, offsetDelta int) []
 	b = binary.AppendVarint(b, int64(offsetDelta))
 	b = appendBytes(b, r.key)
 	b = appendBytes(b, r.value)
-	b = binary.AppendVarint(b, int64(r.headerCount()))
-	for i := range r.headers {
-		b = appendString(b, r.headers[i].key)
-		b = appendString(b, r.headers[i].value)
-	}
-	if r.mark != nil {
-		b = appendBytes(appendString(b, markHeader), r.mark)
-	}
-	return b
+	b = binary.AppendVarint(b, int64(r.headers.count))
+	return append(b, r.headers.encoded...)
 }
 
 func appendBytes(b, v []byte) []byte {
@@ -198,8 +184,6 @@ func bytesSize(v []byte) int {
 	}
 	return varintSize(int64(len(v))) + len(v)
 }
-
-func stringSize(v string) int { return varintSize(int64(len(v))) + len(v) }
 
 // varintSize returns the length of v as a zigzag varint.
 func varintSize(v int64) int {

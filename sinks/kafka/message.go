@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"time"
@@ -23,22 +24,22 @@ const (
 // encoder turns messages into batches. It keeps its buffers.
 type encoder struct {
 	batch   batchEncoder
-	headers []header
+	largest int // bytes of a message, as [schema.Message.Size] counts them
 	lister  schema.Lister
-	names   []string // of headers, in the order of attributes
+	names   [][]byte // of headers, encoded, in the order of attributes
+	headers []byte   // of the message in hand, encoded
 	origin  string   // of marks; empty when they are not written
-	marked  []byte   // origin and mark of a message
 	flags   int16    // attributes of the batches: transactional, or none
 }
 
-func newEncoder(c Compression, maxBytes int) *encoder {
-	e := &encoder{}
+func newEncoder(c Compression, maxBytes, largest int) *encoder {
+	e := &encoder{largest: largest}
 	for _, a := range (&schema.Message{Replay: "any"}).Attributes() {
 		name := attributePrefix + a.Name
 		if a.Name == contentType {
 			name = contentTypeHeader
 		}
-		e.names = append(e.names, name)
+		e.names = append(e.names, appendString(nil, name))
 	}
 	e.batch.codec = codec(c)
 	e.batch.maxBytes = maxBytes
@@ -51,36 +52,53 @@ func codec(c Compression) compress.Codec {
 	return code.Codec()
 }
 
-// encode makes a batch of as many items as fit, at least one. The batch is
-// valid until the next call, unless forget is called first.
+// encode makes a batch of as many items as fit, at least one; nil when the
+// first exceeds [sinks.Limits]. The batch is valid until the next call, unless
+// forget is called first.
 func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 	e.batch.reset()
 	r := record{time: now.UnixMilli()}
 	n := 0
 	for ; n < len(items); n++ {
 		m := items[n].message
-		e.headers = e.headers[:0]
-		if m.Structured {
-			e.headers = append(e.headers, header{contentTypeHeader, m.ContentType()})
-		}
-		for i, a := range e.lister.Attributes(m) {
-			e.headers = append(e.headers, header{e.names[i], a.Value})
-		}
-		r.mark = nil
-		if e.origin != "" && m.Mark != nil {
-			e.marked = append(append(e.marked[:0], e.origin...), m.Mark...)
-			r.mark = e.marked
-		}
-		r.key, r.value, r.headers = items[n].key, m.Body, e.headers
-		if !e.batch.add(&r) {
+		r.key, r.value, r.headers = items[n].key, m.Body, e.encodeHeaders(m)
+		if e.exceeds(&r, m) || !e.batch.add(&r) {
 			break
 		}
+	}
+	if n == 0 {
+		return nil, nil
 	}
 	set, err := e.batch.finish(e.flags)
 	if err != nil {
 		return nil, err
 	}
 	return &batch{set: set, count: n, items: items[:n]}, nil
+}
+
+// encodeHeaders returns the headers of a message, valid until the next call.
+func (e *encoder) encodeHeaders(m *schema.Message) headers {
+	h := headers{encoded: e.headers[:0]}
+	if m.Structured {
+		h = h.with(contentTypeHeader, m.ContentType())
+	}
+	for i, a := range e.lister.Attributes(m) {
+		h.encoded = appendString(append(h.encoded, e.names[i]...), a.Value)
+		h.count++
+	}
+	if e.origin != "" && m.Mark != nil {
+		h.encoded = binary.AppendVarint(appendString(h.encoded, markHeader), int64(len(e.origin)+len(m.Mark)))
+		h.encoded = append(append(h.encoded, e.origin...), m.Mark...)
+		h.count++
+	}
+	e.headers = h.encoded
+	return h
+}
+
+// exceeds reports whether a message is larger than [sinks.Limits] allow. Its
+// headers hold more than its attributes, and their length is known.
+func (e *encoder) exceeds(r *record, m *schema.Message) bool {
+	return len(r.value)+len(r.headers.encoded) > e.largest && m.Size() > e.largest
 }
 
 // forget leaves the bytes of the last batch to whoever has them.

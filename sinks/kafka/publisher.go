@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -92,7 +91,7 @@ func unnumbered(c *client, cfg *Config, log *slog.Logger, counts map[string]int,
 		}
 	}
 	for range parallel {
-		p.encoders <- newEncoder(cfg.Compression, min(batchBytes, limits.MaxMessageBytes))
+		p.encoders <- newEncoder(cfg.Compression, min(batchBytes, limits.MaxMessageBytes), limits.MaxMessageBytes)
 	}
 	return p
 }
@@ -170,9 +169,8 @@ func (p *publisher) resend(ctx context.Context, part *partition, _ []item) error
 	return err
 }
 
-// publish stores items in order. When the content of a batch is refused,
-// smaller ones are tried until what is refused is one message; the others are
-// stored all the same.
+// publish stores items in order, all but those that a *[sinks.RejectedError]
+// lists.
 func (p *publisher) publish(ctx context.Context, part *partition, items []item) error {
 	var e *encoder
 	select {
@@ -181,54 +179,49 @@ func (p *publisher) publish(ctx context.Context, part *partition, items []item) 
 		return ctx.Err()
 	}
 	defer func() { p.encoders <- e }()
-	items, rejected := p.withinLimit(items)
-	limit := len(items)
-	for len(items) > 0 {
+	rejected, err := p.store(ctx, part, e, items)
+	if err == nil && len(rejected) > 0 {
+		err = &sinks.RejectedError{Messages: rejected}
+	}
+	return err
+}
+
+// store stores items in order. When the content of a batch is refused,
+// smaller ones are tried until what is refused is one message; the others are
+// stored all the same. What exceeds [sinks.Limits] is not tried: a topic may
+// accept it all the same when it compresses well, but not reliably.
+func (p *publisher) store(ctx context.Context, part *partition, e *encoder, items []item) (rejected []sinks.Rejection, err error) {
+	for limit := len(items); len(items) > 0; {
 		b, err := e.encode(items[:min(limit, len(items))], time.Now())
 		if err != nil {
-			return err
+			return nil, err
+		}
+		if b == nil {
+			rejected = append(rejected, p.tooLarge(&items[0]))
+			items = items[1:]
+			continue
 		}
 		n := len(b.items)
 		switch err := p.send(ctx, part, e, b); {
 		case err == nil:
 			p.note(b.items)
 		case !errors.Is(err, errRefused):
-			return err
+			return nil, err
 		case n > 1:
 			limit = n / 2
 			continue
 		default:
-			it := &items[0]
-			rejected = append(rejected, it.reject(fmt.Errorf("record %.100q in %v: %w", it.message.RecordID, part, err)))
+			rejected = append(rejected, items[0].reject(fmt.Errorf("record %.100q in %v: %w", items[0].message.RecordID, part, err)))
 			limit = len(items)
 		}
 		items = items[n:]
 	}
-	if len(rejected) > 0 {
-		return &sinks.RejectedError{Messages: rejected}
-	}
-	return nil
+	return rejected, nil
 }
 
-// withinLimit sorts out the messages that exceed [sinks.Limits]: a topic may
-// accept one all the same when it compresses well, but not reliably.
-func (p *publisher) withinLimit(items []item) (fit []item, rejected []sinks.Rejection) {
-	fit = items
-	for i := range items {
-		it := &items[i]
-		size := it.message.Size()
-		switch {
-		case size > p.limits.MaxMessageBytes:
-			if len(rejected) == 0 {
-				fit = slices.Clone(items[:i])
-			}
-			rejected = append(rejected, it.reject(fault.Reject("too_large", fmt.Errorf("record %.100q: message has %d bytes, more than the topic's max.message.bytes allows (%d)",
-				it.message.RecordID, size, p.limits.MaxMessageBytes))))
-		case len(rejected) > 0:
-			fit = append(fit, *it)
-		}
-	}
-	return fit, rejected
+func (p *publisher) tooLarge(it *item) sinks.Rejection {
+	return it.reject(fault.Reject("too_large", fmt.Errorf("record %.100q: message has %d bytes, more than the topic's max.message.bytes allows (%d)",
+		it.message.RecordID, it.message.Size(), p.limits.MaxMessageBytes)))
 }
 
 func (p *publisher) send(ctx context.Context, part *partition, e *encoder, b *batch) error {

@@ -215,7 +215,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 	for _, c := range Compression("").Choices() {
 		b.Run(c, func(b *testing.B) {
-			e := newEncoder(Compression(c), 2*batchBytes)
+			e := newEncoder(Compression(c), 2*batchBytes, 2*batchBytes)
 			b.ReportAllocs()
 			for b.Loop() {
 				batch, err := e.encode(items, time.Now())

@@ -194,12 +194,12 @@ func (s *unitState) wrote(base int64, entries []checkpoint.Entry) {
 
 // records returns what the owner writes to the topic for entries.
 func (s *unitState) records(entries []checkpoint.Entry) []record {
-	now, headers := time.Now().UnixMilli(), []header{{termHeader, strconv.FormatUint(s.term, 10)}}
+	now, term := time.Now().UnixMilli(), strconv.FormatUint(s.term, 10)
 	list := make([]record, len(entries))
 	for i, e := range entries {
-		list[i] = record{time: now, key: []byte(e.Key), value: e.Value, headers: headers}
+		list[i] = record{time: now, key: []byte(e.Key), value: e.Value, headers: headers{}.with(termHeader, term)}
 		if e.Key == takeoverKey {
-			list[i].headers = []header{headers[0], {takeoverHeader, s.takeover.id}}
+			list[i].headers = list[i].headers.with(takeoverHeader, s.takeover.id)
 		}
 	}
 	return list

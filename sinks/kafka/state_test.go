@@ -16,6 +16,7 @@ import (
 
 	"github.com/segmentio/kafka-go/protocol"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"pgregory.net/rapid"
 
 	"connector/checkpoint"
@@ -335,9 +336,13 @@ func (l *modelLog) read(t *rapid.T, s *unitState) {
 		if r.offset < s.next {
 			continue
 		}
+		var read kmsg.Record
+		if err := read.ReadFrom(r.append(nil, r.size(0, 0), 0, 0)); err != nil {
+			t.Fatal(err)
+		}
 		var headers []protocol.Header
-		for _, h := range r.headers {
-			headers = append(headers, protocol.Header{Key: h.key, Value: []byte(h.value)})
+		for _, h := range read.Headers {
+			headers = append(headers, protocol.Header(h))
 		}
 		if err := s.apply(&protocol.Record{Offset: r.offset, Key: protocol.NewBytes(r.key), Value: protocol.NewBytes(r.value), Headers: headers}); err != nil {
 			t.Fatal(err)

@@ -33,9 +33,8 @@ func (t takeover) precedes(later takeover) bool {
 
 // record is the claim in the checkpoint topic.
 func (t takeover) record() record {
-	return record{time: time.Now().UnixMilli(), key: []byte(takeoverKey), value: t.fence.Encode(), headers: []header{
-		{termHeader, strconv.FormatUint(t.term, 10)}, {takeoverHeader, t.id},
-	}}
+	h := headers{}.with(termHeader, strconv.FormatUint(t.term, 10)).with(takeoverHeader, t.id)
+	return record{time: time.Now().UnixMilli(), key: []byte(takeoverKey), value: t.fence.Encode(), headers: h}
 }
 
 // apply returns a fence as it is after the claim: a claim counts as a commit.

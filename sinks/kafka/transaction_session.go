@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"connector/checkpoint"
@@ -78,7 +79,7 @@ func newTransactional(s *sink, state *unitState) *transactional {
 		coordinator: &coordinator{client: s.client, log: s.log, id: id, timeout: s.transactionTimeout},
 		publisher:   unnumbered(s.client, &s.cfg, s.log, s.counts, s.limits),
 		part:        &partition{topic: state.view.topic, id: state.view.partition},
-		encoder:     *newEncoder(s.cfg.Compression, batchBytes),
+		encoder:     *newEncoder(s.cfg.Compression, batchBytes, math.MaxInt),
 		grace:       s.ownerGrace,
 	}
 	t.publisher.producer.transactional = id
