@@ -42,7 +42,7 @@ func (s *sink) openIdempotent(ctx context.Context, unit string) (sinks.Session, 
 	if err != nil {
 		return nil, err
 	}
-	p.mark(markOrigin(s.cfg.CheckpointTopic, unit))
+	p.headers.origin = markOrigin(s.cfg.CheckpointTopic, unit)
 	session := &idempotent{
 		ownership: ownership{sink: s, state: state}, publisher: p,
 		part:    &partition{topic: state.view.topic, id: state.view.partition, producer: p.id},

@@ -24,26 +24,12 @@ const (
 // encoder turns messages into batches. It keeps its buffers.
 type encoder struct {
 	batch   batchEncoder
-	largest int // bytes of a message, as [schema.Message.Size] counts them
-	lister  schema.Lister
-	names   [][]byte // of headers, encoded, in the order of attributes
-	headers []byte   // of the message in hand, encoded
-	origin  string   // of marks; empty when they are not written
-	flags   int16    // attributes of the batches: transactional, or none
+	largest int   // bytes of a message, as [schema.Message.Size] counts them
+	flags   int16 // attributes of the batches: transactional, or none
 }
 
 func newEncoder(c Compression, maxBytes, largest int) *encoder {
-	e := &encoder{largest: largest}
-	for _, a := range (&schema.Message{Replay: "any"}).Attributes() {
-		name := attributePrefix + a.Name
-		if a.Name == contentType {
-			name = contentTypeHeader
-		}
-		e.names = append(e.names, appendString(nil, name))
-	}
-	e.batch.codec = codec(c)
-	e.batch.maxBytes = maxBytes
-	return e
+	return &encoder{batch: batchEncoder{codec: codec(c), maxBytes: maxBytes}, largest: largest}
 }
 
 func codec(c Compression) compress.Codec {
@@ -60,9 +46,9 @@ func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 	r := record{time: now.UnixMilli()}
 	n := 0
 	for ; n < len(items); n++ {
-		m := items[n].message
-		r.key, r.value, r.headers = items[n].key, m.Body, e.encodeHeaders(m)
-		if e.exceeds(&r, m) || !e.batch.add(&r) {
+		it := &items[n]
+		r.key, r.value, r.headers = it.key, it.body, it.headers
+		if e.exceeds(it) || !e.batch.add(&r) {
 			break
 		}
 	}
@@ -76,9 +62,36 @@ func (e *encoder) encode(items []item, now time.Time) (*batch, error) {
 	return &batch{set: set, count: n, items: items[:n]}, nil
 }
 
-// encodeHeaders returns the headers of a message, valid until the next call.
-func (e *encoder) encodeHeaders(m *schema.Message) headers {
-	h := headers{encoded: e.headers[:0]}
+// exceeds reports whether a message is larger than [sinks.Limits] allow. Its
+// headers hold more than its attributes, and their length is known.
+func (e *encoder) exceeds(it *item) bool {
+	return len(it.body)+len(it.headers.encoded) > e.largest && it.message.Size() > e.largest
+}
+
+// forget leaves the bytes of the last batch to whoever has them.
+func (e *encoder) forget() { e.batch.out = nil }
+
+// headerEncoder encodes the headers of messages.
+type headerEncoder struct {
+	lister schema.Lister
+	names  [][]byte // encoded, in the order of attributes
+	origin string   // of marks; empty when they are not written
+}
+
+func newHeaderEncoder() *headerEncoder {
+	e := &headerEncoder{}
+	for _, a := range (&schema.Message{Replay: "any"}).Attributes() {
+		name := attributePrefix + a.Name
+		if a.Name == contentType {
+			name = contentTypeHeader
+		}
+		e.names = append(e.names, appendString(nil, name))
+	}
+	return e
+}
+
+// append returns h and the headers of a message; h is not to be used any more.
+func (e *headerEncoder) append(h headers, m *schema.Message) headers {
 	if m.Structured {
 		h = h.with(contentTypeHeader, m.ContentType())
 	}
@@ -91,18 +104,8 @@ func (e *encoder) encodeHeaders(m *schema.Message) headers {
 		h.encoded = append(append(h.encoded, e.origin...), m.Mark...)
 		h.count++
 	}
-	e.headers = h.encoded
 	return h
 }
-
-// exceeds reports whether a message is larger than [sinks.Limits] allow. Its
-// headers hold more than its attributes, and their length is known.
-func (e *encoder) exceeds(r *record, m *schema.Message) bool {
-	return len(r.value)+len(r.headers.encoded) > e.largest && m.Size() > e.largest
-}
-
-// forget leaves the bytes of the last batch to whoever has them.
-func (e *encoder) forget() { e.batch.out = nil }
 
 // attributes returns the context attributes among the headers of a record.
 func attributes(headers []protocol.Header) []schema.Attribute {

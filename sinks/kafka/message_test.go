@@ -17,18 +17,17 @@ import (
 func TestMessagesEqualKmsg(t *testing.T) {
 	for _, origin := range []string{"", "topic/u0/"} {
 		e := newEncoder("none", batchBytes, batchBytes)
-		e.origin = origin
+		p := &publisher{headers: newHeaderEncoder()}
+		p.headers.origin = origin
 		rapid.Check(t, func(t *rapid.T) {
 			messages := rapid.SliceOfN(drawMessage(), 1, 20).Draw(t, "messages")
 			now := time.UnixMilli(rapid.Int64Range(0, 1<<42).Draw(t, "now"))
-			items := make([]item, len(messages))
 			records := make([]testRecord, len(messages))
 			for i := range messages {
 				m := &messages[i]
-				items[i] = item{message: m, key: []byte(m.Key())}
-				records[i] = testRecord{record{time: now.UnixMilli(), key: items[i].key, value: m.Body}, wantHeaders(m, origin)}
+				records[i] = testRecord{record{time: now.UnixMilli(), key: []byte(m.Key()), value: m.Body}, wantHeaders(m, origin)}
 			}
-			got, err := e.encode(items, now)
+			got, err := e.encode(route(p, messages), now)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -38,6 +37,13 @@ func TestMessagesEqualKmsg(t *testing.T) {
 			}
 		})
 	}
+}
+
+// route returns the items of messages that have one partition.
+func route(p *publisher, messages []schema.Message) []item {
+	part := &partition{topic: "topic"}
+	p.topic, p.partitions = part.topic, map[string][]*partition{part.topic: {part}}
+	return p.route(messages, nil)[part]
 }
 
 func drawMessage() *rapid.Generator[schema.Message] {
@@ -76,20 +82,19 @@ func wantHeaders(m *schema.Message, origin string) (list []kmsg.Header) {
 func TestLargestMessage(t *testing.T) {
 	for _, structured := range []bool{false, true} {
 		events := messages(0, 3)
-		items := make([]item, len(events))
 		for i := range events {
 			if structured {
 				events[i].Structure()
 			}
-			items[i] = item{message: &events[i]}
 		}
 		events[1].Body = append(events[1].Body, ' ')
-		tests := []struct{ items, largest, want int }{
+		items := route(&publisher{headers: newHeaderEncoder()}, events)
+		tests := []struct{ from, largest, want int }{
 			{0, events[0].Size(), 1}, {0, events[1].Size(), 3}, {1, events[0].Size(), 0}, {2, events[0].Size(), 1},
 		}
 		for _, tt := range tests {
 			t.Run(fmt.Sprint(structured, tt), func(t *testing.T) {
-				got, err := newEncoder("none", batchBytes, tt.largest).encode(items[tt.items:], time.Now())
+				got, err := newEncoder("none", batchBytes, tt.largest).encode(items[tt.from:], time.Now())
 				if err != nil || (got == nil) != (tt.want == 0) || got != nil && got.count != tt.want {
 					t.Errorf("got %+v and error %v, want %d messages", got, err, tt.want)
 				}

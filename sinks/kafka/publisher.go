@@ -53,6 +53,8 @@ type publisher struct {
 	deadTopic  string
 	encoders   chan *encoder // one per partition that may be written to at the same time
 	limits     sinks.Limits
+	headers    *headerEncoder
+	encoded    []byte // keys and headers of the messages that were routed last
 
 	mu     sync.Mutex
 	stored [][]item // by the call under way
@@ -82,8 +84,8 @@ func unnumbered(c *client, cfg *Config, log *slog.Logger, counts map[string]int,
 		partitions: make(map[string][]*partition, len(counts)),
 		topic:      cfg.Topic, deadTopic: cfg.DeadletterTopic,
 		encoders: make(chan *encoder, parallel),
-		limits:   limits,
-		settled:  make(map[string]int), late: make(map[string]bool),
+		limits:   limits, headers: newHeaderEncoder(),
+		settled: make(map[string]int), late: make(map[string]bool),
 	}
 	for _, topic := range []string{cfg.Topic, cfg.DeadletterTopic} {
 		for i := range counts[topic] {
@@ -103,15 +105,6 @@ func (p *publisher) restart(id producerID) {
 		for _, part := range partitions {
 			part.restart(id)
 		}
-	}
-}
-
-// mark makes messages carry their marks, as those of origin.
-func (p *publisher) mark(origin string) {
-	for range parallel {
-		e := <-p.encoders
-		e.origin = origin
-		p.encoders <- e
 	}
 }
 

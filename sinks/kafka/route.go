@@ -15,8 +15,10 @@ import (
 // item is one message of a commit.
 type item struct {
 	message *schema.Message // the caller's: not to be read once Publish has returned
+	body    []byte          // the message's
+	key     []byte          // valid until the next messages are routed, as headers is
+	headers headers
 	id      string
-	key     []byte
 	dead    bool
 	index   int
 }
@@ -27,6 +29,7 @@ func (it *item) reject(err error) sinks.Rejection {
 
 // route assigns the messages that are not settled to their partitions.
 func (p *publisher) route(events, dead []schema.Message) map[*partition][]item {
+	p.encoded = p.encoded[:0]
 	r := router{publisher: p, skipped: make(map[string]int), work: make(map[*partition][]item)}
 	r.add(events, p.topic, false)
 	r.add(dead, p.deadTopic, true)
@@ -37,7 +40,6 @@ func (p *publisher) route(events, dead []schema.Message) map[*partition][]item {
 type router struct {
 	publisher *publisher
 	skipped   map[string]int
-	keys      []byte // of many messages
 	work      map[*partition][]item
 }
 
@@ -54,12 +56,13 @@ func (r *router) add(messages []schema.Message, topic string, dead bool) {
 		if r.skips(id) {
 			continue
 		}
-		key := r.key(m)
-		n := kafkago.Murmur2Balancer{}.Balance(kafkago.Message{Key: key}, numbers...)
+		it := item{message: m, body: m.Body, id: id, dead: dead, index: i}
+		it.key, it.headers = r.publisher.encode(m)
+		n := kafkago.Murmur2Balancer{}.Balance(kafkago.Message{Key: it.key}, numbers...)
 		if shares[n] == nil {
 			shares[n] = make([]item, 0, len(messages)/len(partitions)*5/4+1)
 		}
-		shares[n] = append(shares[n], item{message: m, id: id, key: key, dead: dead, index: i})
+		shares[n] = append(shares[n], it)
 	}
 	for n, share := range shares {
 		if len(share) > 0 {
@@ -82,20 +85,15 @@ func (r *router) skips(id string) bool {
 	return true
 }
 
-// keysBytes is how much is allocated at a time for keys, most of which have at
-// most maxKeyBytes.
-const (
-	keysBytes   = 64 << 10
-	maxKeyBytes = 1 << 10
-)
-
-// key returns the key of a message.
-func (r *router) key(m *schema.Message) []byte {
-	if cap(r.keys)-len(r.keys) < maxKeyBytes {
-		r.keys = make([]byte, 0, keysBytes)
-	}
-	r.keys = m.AppendKey(r.keys[len(r.keys):])
-	return slices.Clip(r.keys)
+// encode returns the key and the headers of a message. It is done while messages
+// are read as they lie in memory: that is faster than partition by partition.
+func (p *publisher) encode(m *schema.Message) (key []byte, h headers) {
+	begin := len(p.encoded)
+	b := m.AppendKey(p.encoded)
+	h = p.headers.append(headers{encoded: b}, m)
+	p.encoded = h.encoded
+	h.encoded = h.encoded[len(b):]
+	return b[begin:], h
 }
 
 // doubtful returns the partitions that have a batch in doubt.
