@@ -142,7 +142,7 @@ func isLogin(err error) bool {
 
 func (c *connection) options(cfg *Config, log *slog.Logger) ([]natsio.Option, error) {
 	opts := []natsio.Option{
-		natsio.Name("connector"), natsio.Timeout(dialTimeout), natsio.SetCustomDialer(&c.socket),
+		natsio.Name("connector"), natsio.Timeout(greetingWait(cfg)), natsio.SetCustomDialer(&c.socket),
 		natsio.MaxReconnects(-1), natsio.ReconnectWait(reconnectWait), natsio.ReconnectBufSize(-1),
 		natsio.FlusherTimeout(writeTimeout), natsio.PingInterval(pingInterval),
 		natsio.ErrorHandler(func(_ *natsio.Conn, _ *natsio.Subscription, err error) {
@@ -165,6 +165,15 @@ func (c *connection) options(cfg *Config, log *slog.Logger) ([]natsio.Option, er
 		return nil, err
 	}
 	return append(opts, login, secure), nil
+}
+
+// greetingWait is how long a server may take to greet. The embedded one is there
+// for certain, but the machine may be busy.
+func greetingWait(cfg *Config) time.Duration {
+	if cfg.URL.Embedded() {
+		return busyWait
+	}
+	return dialTimeout
 }
 
 // noteDenied keeps err when it says that the user lacks a permission: a

@@ -20,6 +20,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
+	natsio "github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"connector/internal/config"
@@ -255,6 +256,29 @@ func TestUnreachable(t *testing.T) {
 }
 
 // TestCancelledConnect is a server that accepts and says nothing.
+func TestGreetingWait(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]time.Duration{"embedded": busyWait, "nats://127.0.0.1:4222": dialTimeout} {
+		cfg := &Config{}
+		if err := cfg.URL.Decode(url); err != nil {
+			t.Fatal(err)
+		}
+		list, err := new(connection).options(cfg, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got natsio.Options
+		for _, o := range list {
+			if err := o(&got); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got.Timeout != want {
+			t.Errorf("%s: got %v for the server to greet, want %v", url, got.Timeout, want)
+		}
+	}
+}
+
 func TestCancelledConnect(t *testing.T) {
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

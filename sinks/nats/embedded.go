@@ -39,7 +39,8 @@ const (
 	embeddedDir = "nats" // in the data folder
 	lockName    = "lock"
 	urlName     = "url"
-	readyWait   = 10 * time.Second
+	readyWait   = time.Minute // to listen, once its data is loaded
+	readyPoll   = 100 * time.Millisecond
 )
 
 // Embedded is a JetStream server inside this process.
@@ -136,7 +137,7 @@ func (e *Embedded) listen(port int, log *slog.Logger) error {
 	bridge := &serverLog{log: log}
 	s.SetLoggerV2(bridge, false, false, false)
 	s.Start()
-	if bridge.gaveUp() == "" && s.ReadyForConnections(readyWait) && s.JetStreamEnabled() {
+	if accepts(s, bridge) {
 		e.server, e.url = s, s.ClientURL()
 		return nil
 	}
@@ -148,6 +149,17 @@ func (e *Embedded) listen(port int, log *slog.Logger) error {
 	}
 	return fault.Fatal(fmt.Errorf("starting embedded NATS server on folder %s: %s", e.dir, bridge.gaveUp()),
 		"check the folder's permissions and free space, or set NATS_URL to a server of yours")
+}
+
+// accepts waits until s takes connections, and reports whether it does, and has
+// its streams.
+func accepts(s *server.Server, log *serverLog) bool {
+	for deadline := time.Now().Add(readyWait); log.gaveUp() == "" && time.Now().Before(deadline); {
+		if s.ReadyForConnections(readyPoll) {
+			return s.JetStreamEnabled()
+		}
+	}
+	return false
 }
 
 // announce writes the URL where [FindEmbedded] looks for it.
