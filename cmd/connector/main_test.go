@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
-	_ = flag.Set("test.parallel", "8") // tests wait for time to pass more than they compute
+	_ = flag.Set("test.parallel", "4") // tests wait for time to pass as long as they compute
 	os.Exit(m.Run())
 }
 

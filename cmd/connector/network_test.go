@@ -128,9 +128,8 @@ func TestBehindProxies(t *testing.T) {
 }
 
 // TestNetworkMistakes: what is wrong between the connector and a provider is
-// said with the variable to change.
+// said with the variable to change. It runs beside nothing else: a check tries a handshake once, for seconds.
 func TestNetworkMistakes(t *testing.T) {
-	t.Parallel()
 	n := newBehind(t)
 	l := listener(t)
 	nobody := l.Addr().String()
@@ -170,9 +169,8 @@ func TestNetworkMistakes(t *testing.T) {
 }
 
 // TestProxyOfEnvironment: without a proxy of its own, an account uses the
-// environment's, and says so.
+// environment's, and says so. It runs beside nothing else, as above.
 func TestProxyOfEnvironment(t *testing.T) {
-	t.Parallel()
 	n := newBehind(t)
 	l := listener(t)
 	nobody := l.Addr().String()
