@@ -69,8 +69,8 @@ func TestNewSource(t *testing.T) {
 	t.Parallel()
 	overlay, bin := overlay(t), t.TempDir()
 	program(t, os.Environ(), "go", append([]string{"vet"}, sourceFiles(t)...)...) // by name: under an overlay, vet enters the folder
-	program(t, os.Environ(), "go", "test", "-vet=off", "-overlay", overlay, "-c", "-o", filepath.Join(bin, "pigeon.test"), "connector/sources/pigeon")
-	program(t, os.Environ(), "go", "build", "-overlay", overlay, "-buildvcs=false", "-o", filepath.Join(bin, "connector"), ".")
+	program(t, os.Environ(), "go", "test", "-vet=off", "-overlay", overlay, "-ldflags=-s -w", "-c", "-o", filepath.Join(bin, "pigeon.test"), "connector/sources/pigeon")
+	program(t, os.Environ(), "go", "build", "-overlay", overlay, "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(bin, "connector"), ".")
 	program(t, nil, filepath.Join(bin, "pigeon.test"))
 
 	now := time.Now().Add(-10 * time.Minute)

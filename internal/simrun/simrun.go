@@ -44,12 +44,12 @@ func Listen(tb testing.TB) net.Listener {
 	return l
 }
 
-// Build compiles the program of a package, such as connector/cmd/connector, and returns its path; it is gone when the
+// Build compiles the program of a package, such as connector/cmd/connector, without what debuggers need, and returns its path; it is gone when the
 // test ends.
 func Build(tb testing.TB, pkg string) string {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), filepath.Base(pkg))
-	if out, err := exec.CommandContext(tb.Context(), "go", "build", "-buildvcs=false", "-o", path, pkg).CombinedOutput(); err != nil { //nolint:gosec // of the test
+	if out, err := exec.CommandContext(tb.Context(), "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", path, pkg).CombinedOutput(); err != nil { //nolint:gosec // of the test
 		tb.Fatalf("go build %s: %v\n%s", pkg, err, out)
 	}
 	return path
