@@ -1,10 +1,14 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"io"
 	"math"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,7 +19,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"connector/internal/fault"
@@ -197,27 +200,33 @@ func TestTransactionEpochs(t *testing.T) {
 	u.check(messages(0, 60), "ann")
 }
 
-// exhaust begins epochs of a transactional id until one is at least epoch.
+// exhaust begins epochs of a transactional id up to epoch: many requests at a
+// time, as there are thousands.
 func exhaust(t *testing.T, u *unitTest, id string, epoch int16) {
 	t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(u.cfg.Brokers...))
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.SetVersion(1)
+	req.TransactionalID, req.TransactionTimeoutMillis = &id, 60_000
+	request := kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", u.cfg.Brokers[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer cl.Close()
-	for {
-		req := kmsg.NewPtrInitProducerIDRequest()
-		req.TransactionalID, req.TransactionTimeoutMillis = &id, 60_000
-		res, err := req.RequestWith(t.Context(), cl)
-		if err == nil {
-			err = kerr.ErrorForCode(res.ErrorCode)
-		}
-		if err != nil {
+	defer conn.Close()
+	const size = 4 + 4 + 4 + 2 + 8 + 2 // length, correlation id, throttling, error, id and epoch
+	for last, n := int16(0), 1; last < epoch; n = min(int(epoch-last), 500) {
+		if _, err := conn.Write(bytes.Repeat(request, n)); err != nil {
 			t.Fatal(err)
 		}
-		if res.ProducerEpoch >= epoch {
-			return
+		answers := make([]byte, n*size)
+		if _, err := io.ReadFull(conn, answers); err != nil {
+			t.Fatal(err)
 		}
+		answer := answers[(n-1)*size:]
+		if code := binary.BigEndian.Uint16(answer[12:]); code != 0 {
+			t.Fatal(kerr.ErrorForCode(int16(code)))
+		}
+		last = int16(binary.BigEndian.Uint16(answer[size-2:]))
 	}
 }
 

@@ -116,6 +116,10 @@ func (p *proxy) set(backend string, deaf bool) {
 	p.backend, p.deaf = backend, deaf
 }
 
+// down refuses new connections until set is called: the port of a server that
+// ends may soon be that of another test's.
+func (p *proxy) down() { p.set("", false) }
+
 // slow makes each piece of what is sent wait.
 func (p *proxy) slow(delay time.Duration) {
 	p.mu.Lock()
@@ -260,6 +264,7 @@ func TestKilledServer(t *testing.T) {
 	for kills := range 5 {
 		l.progress(t)
 		time.Sleep(time.Duration(3*kills) * time.Millisecond)
+		front.down()
 		server.kill()
 		server = startChild(t, dir)
 		front.set(server.url, false)
@@ -302,8 +307,10 @@ func checkLoad(t *testing.T, all []schema.Message, url string, log *testLog) {
 func TestCancelledWhileDown(t *testing.T) {
 	t.Parallel()
 	server := startChild(t, t.TempDir())
+	front := startProxy(t, server.url)
 	log := &testLog{}
-	p := newPublisher(t, testConfig(), server.url, logTo(log))
+	p := newPublisher(t, testConfig(), front.url(), logTo(log))
+	front.down()
 	server.kill()
 	eventually(t, "the connection is lost", func() bool { return !p.conn.IsConnected() })
 	err := cancelled(t, func(ctx context.Context) error { return p.Publish(ctx, events(0, 10, 10, 100), nil) },

@@ -149,6 +149,7 @@ func TestServerKilled(t *testing.T) {
 	for kills := range 5 {
 		c.progress(t)
 		time.Sleep(time.Duration(4*kills) * time.Millisecond)
+		front.down()
 		server.kill()
 		server = startChild(t, dir)
 		front.set(server.url, false)

@@ -48,6 +48,7 @@ func TestTailSurvivesRestart(t *testing.T) {
 				t.Fatalf("batch %d: message %d is not shown", batch, i)
 			}
 		}
+		front.down()
 		server.kill()
 		server = startChild(t, dir)
 		front.set(server.url, false)

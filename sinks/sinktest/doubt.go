@@ -110,7 +110,7 @@ func checkEnded(ctx context.Context, r *run) error {
 
 // checkCancelled cancels at several moments of a commit, and closes or crashes.
 func checkCancelled(ctx context.Context, r *run) error {
-	n := min(r.limits.MaxMessages-perCommit, 500)
+	n := min(r.limits.MaxMessages-perCommit, 200)
 	for i, moment := range []time.Duration{0, 300 * time.Microsecond, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond} {
 		for j, end := range []func() error{r.close, r.crash} {
 			if err := r.cancelled(ctx, fmt.Sprintf("cancelled %d, %d", i, j), n, moment, end); err != nil {
@@ -151,7 +151,7 @@ func checkTrouble(ctx context.Context, r *run) error {
 		return nil
 	}
 	for i, moment := range []time.Duration{0, time.Millisecond, 3 * time.Millisecond, 10 * time.Millisecond} {
-		c, session := r.build(r.versions(fmt.Sprint("trouble ", i), min(r.limits.MaxMessages-perCommit, 300)), nil), r.session
+		c, session := r.build(r.versions(fmt.Sprint("trouble ", i), min(r.limits.MaxMessages-perCommit, 150)), nil), r.session
 		var end func()
 		if moment == 0 {
 			end = r.target.Trouble()
