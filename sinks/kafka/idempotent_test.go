@@ -478,7 +478,8 @@ func TestSessionChaos(t *testing.T) {
 // TestSessionOutage cuts the network for an hour: a commit under way ends well
 // after it.
 func TestSessionOutage(t *testing.T) {
-	inBubble(t, func(ctx context.Context, b *bubble) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		ctx := t.Context()
 		var log logs
 		network := breakable{dialer: b.network.DialContext}
 		s, err := newSink(ctx, b.cfg, sinks.Options{Owner: "a", Log: log.logger()}, network.dial)

@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,7 +16,6 @@ import (
 // bubble is a stand-in whose network is in memory, where time passes only
 // when everything waits, and a publisher.
 type bubble struct {
-	t         *testing.T // whose context is the bubble's
 	network   kfake.VirtualNetwork
 	cluster   *kfake.Cluster
 	cfg       Config
@@ -25,10 +23,10 @@ type bubble struct {
 	log       logs
 }
 
-func inBubble(t *testing.T, test func(ctx context.Context, b *bubble)) {
+func inBubble(t *testing.T, test func(t *testing.T, b *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := bubble{t: t}
+		var b bubble
 		cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(b.network.Listen))
 		if err != nil {
 			t.Fatal(err)
@@ -40,14 +38,15 @@ func inBubble(t *testing.T, test func(ctx context.Context, b *bubble)) {
 			t.Fatal(err)
 		}
 		defer b.publisher.client.close()
-		test(t.Context(), &b)
+		test(t, &b)
 	})
 }
 
 // TestOutage lasts ten minutes: the producer keeps trying, and says so now
 // and then.
 func TestOutage(t *testing.T) {
-	inBubble(t, func(ctx context.Context, b *bubble) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		ctx := t.Context()
 		outage := b.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1})
 		time.AfterFunc(10*time.Minute, outage.Remove)
 		if err := b.publisher.Publish(ctx, messages(0, 1), nil); err != nil {
@@ -67,7 +66,8 @@ func TestOutage(t *testing.T) {
 
 // TestTopicDeleted deletes the topic under the producer.
 func TestTopicDeleted(t *testing.T) {
-	inBubble(t, func(ctx context.Context, b *bubble) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		ctx := t.Context()
 		if err := b.cluster.DeleteTopic(b.cfg.Topic); err != nil {
 			t.Fatal(err)
 		}

@@ -270,7 +270,8 @@ func TestRetention(t *testing.T) {
 
 // TestCheckpointTopicLost creates the checkpoint topic again under an owner.
 func TestCheckpointTopicLost(t *testing.T) {
-	inBubble(t, func(ctx context.Context, b *bubble) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		ctx := t.Context()
 		sink := func() *sink {
 			s, err := newSink(ctx, b.cfg, sinks.Options{Owner: "a", Log: b.log.logger()}, b.network.DialContext)
 			if err != nil {
@@ -295,7 +296,7 @@ func TestCheckpointTopicLost(t *testing.T) {
 		if !fault.IsFatal(err) || !strings.Contains(err.Error(), "restore it from a backup") {
 			t.Errorf("got %v, want a fatal error", err)
 		}
-		checkStored(b.t, consume(b.t, b.cfg.Brokers, b.cfg.Topic, kgo.Dialer(b.network.DialContext)), messages(0, 10))
+		checkStored(t, consume(t, b.cfg.Brokers, b.cfg.Topic, kgo.Dialer(b.network.DialContext)), messages(0, 10))
 	})
 }
 
