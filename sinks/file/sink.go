@@ -77,9 +77,11 @@ func (s *sink) Open(ctx context.Context, unit string) (_ sinks.Session, err erro
 			err = errors.Join(err, n.Close())
 		}
 	}()
-	if n.store, err = s.opts.Store(ctx, unit); err != nil {
+	store, err := s.opts.Store(ctx, unit)
+	if err != nil {
 		return nil, fmt.Errorf("opening checkpoint of unit %s: %w", unit, err)
 	}
+	n.store = store
 	if err := n.open(ctx); err != nil {
 		return nil, err
 	}

@@ -403,6 +403,33 @@ func TestNewSinkRefuses(t *testing.T) {
 	}
 }
 
+// TestOpenWithoutCheckpoint has a data folder that cannot be used, or a checkpoint that another sink holds: both are
+// said, with what to do, and the next try is free to open the unit.
+func TestOpenWithoutCheckpoint(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t.TempDir(), 0)
+	if err := os.WriteFile(w.state(), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.open(t.Context()); !fault.IsFatal(err) || !strings.Contains(err.Error(), "make CONNECTOR_DATA_DIR writable") {
+		t.Errorf("got %v for a folder that is a file", err)
+	}
+	if err := os.Remove(w.state()); err != nil {
+		t.Fatal(err)
+	}
+	held, err := checkpointfile.Open(w.state(), "u0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.open(t.Context()); !errors.Is(err, filelock.ErrHeld) {
+		t.Errorf("got %v for a checkpoint that is held", err)
+	}
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.use(t, func(sinks.Session) {})
+}
+
 // TestChangedFile keeps nothing that was committed in a file nobody sees, and
 // the checkpoint in step with what others do to the file meanwhile.
 func TestChangedFile(t *testing.T) {
