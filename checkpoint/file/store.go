@@ -40,8 +40,8 @@ type Store struct{ db *bolt.DB }
 // Open opens or creates <dir>/checkpoint-<unit>.db. It refuses a file that
 // another process holds or that is not a checkpoint.
 func Open(dir, unit string) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fault.Fatal(fmt.Errorf("creating data directory: %w", err), "make CONNECTOR_DATA_DIR writable")
+	if err := makeDir(dir); err != nil {
+		return nil, err
 	}
 	name := path(dir, unit)
 	db, err := bolt.Open(name, 0o600, &bolt.Options{Timeout: lockWait})
@@ -56,6 +56,31 @@ func Open(dir, unit string) (*Store, error) {
 		return nil, errors.Join(openError(name, err), db.Close())
 	}
 	return &Store{db: db}, nil
+}
+
+func makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fault.Fatal(fmt.Errorf("creating data directory: %w", err), dirRemedy)
+	}
+	return nil
+}
+
+const dirRemedy = "make CONNECTOR_DATA_DIR writable"
+
+// Prepare makes a folder for checkpoints, and tries whether a file can be made
+// in it.
+func Prepare(dir string) error {
+	if err := makeDir(dir); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".check-*")
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	if err != nil {
+		return fault.Fatal(fmt.Errorf("making a file in the data directory: %w", err), dirRemedy)
+	}
+	return nil
 }
 
 func path(dir, unit string) string { return filepath.Join(dir, "checkpoint-"+unit+".db") }

@@ -56,6 +56,22 @@ func TestOpenRefuses(t *testing.T) {
 	})
 }
 
+func TestPrepare(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data", "checkpoint")
+	if err := file.Prepare(dir); err != nil {
+		t.Error(err)
+	}
+	if list, err := os.ReadDir(dir); err != nil || len(list) != 0 {
+		t.Errorf("got %v, %v in the folder, want it empty", list, err)
+	}
+	link := filepath.Join(t.TempDir(), "data")
+	if err := os.Symlink(filepath.Join(t.TempDir(), "unmounted"), link); err != nil {
+		t.Fatal(err)
+	}
+	wantFatal(t, file.Prepare(link), "CONNECTOR_DATA_DIR")
+}
+
 func TestView(t *testing.T) { synctest.Test(t, testView) }
 
 func testView(t *testing.T) {

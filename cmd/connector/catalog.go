@@ -27,8 +27,8 @@ var sourceKinds = map[string]sourceKind{
 var sinkKinds = map[string]sinkKind{
 	"nats":   described(sink(nats.Doc, nats.NewConfig, openNATS, viewNATS, tailNATS), describeNATS),
 	"kafka":  described(repeating(sink(kafka.Doc, kafka.NewConfig, openKafka, viewKafka, tailKafka), kafkaRepeats), describeKafka),
-	"file":   sink(file.Doc, file.NewConfig, openFile, viewFile, tailFile),
-	"stdout": {Sink: config.Sink{Doc: "Prints events to standard output, one JSON object per line.", Repeats: stdoutRepeats}, open: openStdout, view: viewStdout},
+	"file":   beside(sink(file.Doc, file.NewConfig, openFile, viewFile, tailFile)),
+	"stdout": {Sink: config.Sink{Doc: "Prints events to standard output, one JSON object per line.", Repeats: stdoutRepeats}, open: openStdout, view: viewStdout, beside: true},
 }
 
 // sourceKind is what the program knows of a kind of account.
@@ -79,6 +79,8 @@ type sinkKind struct {
 	open openFunc
 	view viewFunc
 	tail tailFunc // nil when the sink cannot be read
+	// beside says that the checkpoint lies in the data folder, whatever the server.
+	beside bool
 	// describe says where messages go, for consumers; nil when that is no broker.
 	describe func(config.Section) brokerPlaces
 }
@@ -114,6 +116,12 @@ func sink[C any](doc string, section func() config.Section,
 // repeating adds to a sink whose section is a C when that makes it publish twice.
 func repeating[C any](kind sinkKind, repeats func(C) string) sinkKind {
 	kind.Repeats = func(section config.Section) string { return repeats(*any(section).(*C)) }
+	return kind
+}
+
+// beside adds to a sink that its checkpoint lies in the data folder.
+func beside(kind sinkKind) sinkKind {
+	kind.beside = true
 	return kind
 }
 

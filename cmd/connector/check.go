@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	checkpointfile "connector/checkpoint/file"
 	"connector/internal/config"
 	"connector/internal/filelock"
 )
@@ -129,11 +130,16 @@ func checkSink(ctx context.Context, cfg *config.Config, env environment, finding
 	findings <- state
 }
 
-// checkCheckpoint takes nothing over.
+// checkCheckpoint takes nothing over. Where there is none yet, and it will lie
+// in the data folder, that is made.
 func checkCheckpoint(ctx context.Context, cfg *config.Config) finding {
 	state, err := viewState(ctx, cfg, environment{})
 	if errors.Is(err, fs.ErrNotExist) {
-		return finding{Subject: "checkpoint", OK: true, Detail: "none yet; run begins one, unless the sink holds events"}
+		err = nil
+		if sinkKinds[cfg.Connector.Sink].beside {
+			err = checkpointfile.Prepare(checkpointDir(cfg))
+		}
+		return opened("checkpoint", "none yet; run begins one, unless the sink holds events", err)
 	}
 	if err != nil {
 		return opened("checkpoint", "", err)

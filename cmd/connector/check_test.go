@@ -330,6 +330,40 @@ func steady(vars []string, text string) string {
 	return rowCount.ReplaceAllString(text, "10 row(s)")
 }
 
+// TestCheckDataDir has a folder that cannot be made: its disk is not there.
+func TestCheckDataDir(t *testing.T) {
+	t.Parallel()
+	_, _, hq, _ := checkSims(t, 0)
+	dir := filepath.Join(t.TempDir(), "data")
+	for _, sink := range []string{"file", "stdout"} {
+		vars := with(hq, "CONNECTOR_SINK="+sink, "CONNECTOR_DATA_DIR="+dir)
+		if sink == "file" {
+			vars = with(vars, "FILE_PATH="+filepath.Join(t.TempDir(), "events.ndjson"))
+		}
+		made := filepath.Join(dir, "checkpoint", sink)
+		if code, stdout, _ := command(t.Context(), vars, "check"); code != exitOK || !strings.Contains(stdout, "none yet") {
+			t.Errorf("%s: got code %d and\n%s, want all well", sink, code, stdout)
+		}
+		if _, err := os.Stat(made); err != nil {
+			t.Errorf("%s: got %v, want the data folder to be made", sink, err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(dir+"-unmounted", dir); err != nil {
+			t.Fatal(err)
+		}
+		for _, verb := range []string{"check", "run"} {
+			if code, stdout, stderr := command(t.Context(), vars, verb); code != exitFailed || !strings.Contains(stdout+stderr, "make CONNECTOR_DATA_DIR writable") {
+				t.Errorf("%s %s: got code %d and\n%s%s, want what to do", sink, verb, code, stdout, stderr)
+			}
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestCheckSaysWhatItWaitsFor has two streams of one credential: the second has
 // its turn a minute later.
 func TestCheckSaysWhatItWaitsFor(t *testing.T) {
