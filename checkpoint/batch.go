@@ -210,6 +210,10 @@ func (b *Batch) Seal(t time.Time) {
 	})
 }
 
+// Restart stages another start of a stream of which nothing from its start on
+// was read.
+func (b *Batch) Restart(start time.Time) { b.head.start = start }
+
 // Want stages that a span is to be read when nothing else is, as far as it
 // lies before the start and was not asked for, and returns those parts.
 func (b *Batch) Want(s sources.Span) []sources.Span {

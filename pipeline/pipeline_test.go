@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,49 @@ func TestRestartPublishesNothingAgain(t *testing.T) {
 		}
 		if got, want := sink.versions(), []string{"young", "old"}; !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+// A start in the future, mistyped perhaps, holds only as long as it is configured.
+func TestStartInTheFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {
+			{id: "before start", created: at(-4 * time.Hour)}, {id: "old", created: at(-2 * time.Hour)}, {id: "new", created: at(-time.Minute)},
+		}}}
+		sink := &memory{}
+		started := func(start time.Duration, more time.Duration) string {
+			var log strings.Builder
+			opts := options(p, sink)
+			opts.Log = slog.New(slog.NewTextHandler(&log, nil))
+			opts.Start = func(now time.Time) time.Time { return now.Add(start) }
+			if more != 0 {
+				opts.Backfill = &pipeline.Backfill{Span: sources.Span{From: time.Now().Add(-5 * time.Hour), To: time.Now().Add(more)}}
+			}
+			if err := runFor(t, opts, 10*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			return log.String()
+		}
+		for range 2 {
+			if got := strings.Count(started(24*365*time.Hour, 0), "start lies in the future"); got != 1 {
+				t.Errorf("it was said %d times that nothing is read, want once", got)
+			}
+		}
+		if got := sink.versions(); len(got) != 0 {
+			t.Errorf("got %q before the start, want nothing", got)
+		}
+		started(24*365*time.Hour, -90*time.Minute)
+		if got, want := sink.versions(), []string{"before start", "old"}; !slices.Equal(got, want) {
+			t.Errorf("got %q by backfill, want %q", got, want)
+		}
+		started(-3*time.Hour, 0)
+		if got, want := sink.versions(), []string{"before start", "old", "new"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		started(-24*time.Hour, 0)
+		if got := sink.versions(); len(got) != 3 {
+			t.Errorf("got %q after a later change of the start, want nothing more", got)
 		}
 	})
 }

@@ -36,6 +36,7 @@ type runner struct {
 	plan    plan
 	present presence
 	doubted bool // whether it was logged that the stream is silent
+	early   bool // whether it was logged that its start lies in the future
 	commits *committer
 	shared  *shared
 	retry   *retry
@@ -167,16 +168,13 @@ func (r *runner) pass(ctx context.Context, due time.Time) error {
 // begin makes the ledger of a new stream, and notes what is new about an old one.
 func (r *runner) begin(ctx context.Context, now time.Time) error {
 	if r.ledger == nil {
-		start := r.start(now).Truncate(r.stream.Tick)
-		if start.After(now) {
-			r.log.Warn("nothing is read yet: the start lies in the future", "start", start)
-		}
-		r.ledger = checkpoint.New(r.account.Name, r.stream, start, r.pages)
+		r.ledger = checkpoint.New(r.account.Name, r.stream, r.start(now).Truncate(r.stream.Tick), r.pages)
 	}
 	b, err := r.stage(ctx)
 	if err != nil {
 		return err
 	}
+	r.await(b, now)
 	if b.ledger.Configure(r.account.Digest) {
 		r.reopen(b, sources.Span{From: r.ledger.SilentSince(), To: r.ledger.End()}, "the configuration changed")
 	}
@@ -192,6 +190,19 @@ func (r *runner) begin(ctx context.Context, now time.Time) error {
 		r.status.mark()
 	}
 	return nil
+}
+
+// await gives a stream whose start lies in the future the start that is
+// configured now: nothing was read from that one on.
+func (r *runner) await(b *batch, now time.Time) {
+	if !r.ledger.Start().After(now) {
+		return
+	}
+	start := r.start(now).Truncate(r.stream.Tick)
+	if b.ledger.Restart(start); start.After(now) && !r.early {
+		r.early = true
+		r.log.Warn("nothing is read yet: the start lies in the future; if that is wrong, correct CONNECTOR_START", "start", start)
+	}
 }
 
 // nothing is an empty span.
