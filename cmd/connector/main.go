@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 	_ "time/tzdata" // account time zones work in an image without zone files
 )
 
@@ -25,8 +26,18 @@ func main() {
 		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
+	endAtNext(ctx, stop)
 	code := run(ctx, os.Args[1:], environment{vars: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: &console{file: os.Stderr}})
 	stop()
 	os.Exit(code)
+}
+
+// oneStop is how long more signals say the same as the first: timeout(1), and
+// whoever signals a process and then its group, send two at once.
+const oneStop = time.Second
+
+// endAtNext lets the next signal end the process at once, by stop, when one that
+// ended ctx is a moment ago.
+func endAtNext(ctx context.Context, stop func()) {
+	context.AfterFunc(ctx, func() { time.AfterFunc(oneStop, stop) })
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"connector/internal/apisim"
@@ -212,4 +213,24 @@ func versionList(served ...[]apisim.Version) []string {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// TestEndAtNext has a signal that comes as two, and one that comes later.
+func TestEndAtNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, signal := context.WithCancel(t.Context())
+		caught := true
+		endAtNext(ctx, func() { caught = false })
+		signal()
+		time.Sleep(oneStop - 1)
+		synctest.Wait()
+		if !caught {
+			t.Error("a second signal at once ends the process")
+		}
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		if caught {
+			t.Error("a later signal does not end the process")
+		}
+	})
 }
