@@ -109,6 +109,7 @@ func (c *committer) durable(ctx context.Context, build func(context.Context) (si
 		return ctx.Err()
 	}
 	defer func() { c.turn <- struct{}{} }()
+	defer c.metrics.committing()()
 	ctx, cancel := grace(ctx, shutdownGrace)
 	defer cancel()
 	again := newRetry()

@@ -1,6 +1,9 @@
 package pipeline
 
 import (
+	"sync/atomic"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
@@ -14,6 +17,7 @@ type Metrics struct {
 	givenUp                           *prometheus.GaugeVec
 	commit                            prometheus.Histogram
 	commitErrors                      prometheus.Counter
+	began                             atomic.Pointer[time.Time] // when the commit in hand did; nil when there is none
 }
 
 // NewMetrics registers the metrics with reg.
@@ -26,7 +30,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	gauge := func(name, help string) *prometheus.GaugeVec {
 		return f.NewGaugeVec(prometheus.GaugeOpts{Namespace: "connector", Name: name, Help: help}, []string{"system", "account", "stream"})
 	}
-	return &Metrics{
+	m := &Metrics{
 		rows:     counter("rows_read_total", "Rows read, repeated reads included."),
 		events:   counter("events_published_total", "Events committed."),
 		stale:    counter("stale_reads_total", "Rows read again without a change."),
@@ -41,9 +45,30 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Namespace: "connector", Name: "commit_seconds", Help: "Time of successful commits.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
 		commitErrors: f.NewCounter(prometheus.CounterOpts{
-			Namespace: "connector", Name: "commit_errors_total", Help: "Commits that were not durable and were tried again.",
+			Namespace: "connector", Name: "commit_errors_total", Help: "Commits that the sink gave back because they were not durable, and that were tried again.",
 		}),
 	}
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "connector", Name: "commit_pending_seconds", Help: "Time since the commit in hand was begun, 0 when there is none.",
+	}, m.pending)
+	return m
+}
+
+// committing notes that a commit is in hand, until the function that it returns
+// is called. Sinks try again by themselves, so that its time alone tells that one
+// takes nothing.
+func (m *Metrics) committing() (done func()) {
+	now := time.Now()
+	m.began.Store(&now)
+	return func() { m.began.Store(nil) }
+}
+
+// pending returns the seconds since the commit in hand was begun.
+func (m *Metrics) pending() float64 {
+	if began := m.began.Load(); began != nil {
+		return time.Since(*began).Seconds()
+	}
+	return 0
 }
 
 // streamMetrics are the metrics of one stream.
