@@ -146,12 +146,12 @@ func (c *connection) options(cfg *Config, log *slog.Logger) ([]natsio.Option, er
 		natsio.MaxReconnects(-1), natsio.ReconnectWait(reconnectWait), natsio.ReconnectBufSize(-1),
 		natsio.FlusherTimeout(writeTimeout), natsio.PingInterval(pingInterval),
 		natsio.ErrorHandler(func(_ *natsio.Conn, _ *natsio.Subscription, err error) {
-			log.Warn("NATS reports an error", "err", err)
+			log.Warn("NATS reports an error", "error", err)
 			c.noteDenied(err)
 		}),
 		natsio.DisconnectErrHandler(func(_ *natsio.Conn, err error) {
 			if err != nil {
-				log.Warn("connection to NATS lost; reconnecting", "err", err)
+				log.Warn("connection to NATS lost; reconnecting", "error", err)
 			}
 		}),
 		natsio.ReconnectHandler(func(conn *natsio.Conn) { log.Info("reconnected to NATS", "url", conn.ConnectedUrlRedacted()) }),

@@ -165,6 +165,42 @@ func TestMaxAge(t *testing.T) {
 	}
 }
 
+// TestMaxAgeRestart: a server that starts deletes what is older than max_age, the checkpoint's messages too, which is
+// warned of. When a server heeds Nats-TTL then, the warning, ADR 7 and docs/delivery.md are to be changed.
+func TestMaxAgeRestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e, err := StartEmbedded(dir, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newSession(t, e.URL(), "a")
+	if err := n.Commit(t.Context(), commitOf(0)); err != nil {
+		t.Fatal(err)
+	}
+	c := n.stream
+	c.MaxAge, c.Duplicates = time.Second, time.Second
+	if _, err := jetStream(t, e.URL()).UpdateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(c.MaxAge + time.Second/10)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	opts, log := withFile(t)
+	s, err := NewSink(t.Context(), testConfig(), startEmbedded(t, dir).URL(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if !strings.Contains(log.String(), "purge DELIVERY --subject 'delivery.event.>'") {
+		t.Errorf("got log %s, want a warning that says what to do", log)
+	}
+	if _, err := s.Open(within(t, 60*time.Second), "u0"); !fault.IsFatal(err) {
+		t.Errorf("got %v, want the checkpoint to be refused", err)
+	}
+}
+
 // TestOlderServer runs against a server without atomic batches.
 func TestOlderServer(t *testing.T) {
 	t.Parallel()

@@ -47,7 +47,7 @@ func (r *retries) pause(ctx context.Context, err error, what string, args ...any
 	}
 	if err.Error() != r.cause || time.Since(r.logged) > retryLog {
 		r.cause, r.logged = err.Error(), time.Now()
-		r.log.Warn(what, append(args, "err", err)...)
+		r.log.Warn(what, append(args, "error", err)...)
 	}
 	if wait.For(ctx, r.backoff.NextBackOff()) != nil {
 		return r.ended(ctx)

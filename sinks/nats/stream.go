@@ -21,6 +21,10 @@ const duplicateWindow = 2 * time.Minute
 // the subjects; nats.go does not name it.
 const codeSubjectOverlap jetstream.ErrorCode = 10065
 
+// codeNoStorage is JetStream's error code when the server or the account has not
+// the storage left that a stream reserves; nats.go does not name it.
+const codeNoStorage jetstream.ErrorCode = 10047
+
 func subjectOf(prefix, kind string) string { return prefix + "." + kind + ".>" }
 
 // streamConfig returns the configuration of a stream that is created. It is
@@ -37,7 +41,7 @@ func streamConfig(cfg *Config) jetstream.StreamConfig {
 		Duplicates:         duplicateWindow,
 		MaxBytes:           -1,
 		AllowAtomicPublish: true, // events and checkpoint as one
-		AllowMsgTTL:        true, // the checkpoint stays when a max_age is set later
+		AllowMsgTTL:        true, // the checkpoint stays when a max_age is set later, until the server starts anew
 	}
 	if cfg.URL.Embedded() {
 		c.MaxBytes = embeddedStreamBytes
@@ -61,7 +65,7 @@ func openStream(ctx context.Context, js jetstream.JetStream, cfg *Config, log *s
 	if err := verifyStream(&found, cfg); err != nil {
 		return jetstream.StreamConfig{}, err
 	}
-	for _, w := range streamWarnings(&found) {
+	for _, w := range streamWarnings(&found, cfg) {
 		log.Warn("NATS stream: "+w, "stream", cfg.Stream)
 	}
 	return found, nil
@@ -75,10 +79,19 @@ func streamError(ctx context.Context, js jetstream.JetStream, cfg *Config, err e
 		return fault.Fatal(what, "enable JetStream on the server and for the account, or set NATS_URL to a server that has it")
 	case errors.As(err, &api) && api.ErrorCode == codeSubjectOverlap:
 		return fault.Fatal(what, overlapRemedy(ctx, js, cfg))
+	case errors.As(err, &api) && api.ErrorCode == codeNoStorage:
+		return fault.Fatal(what, storageRemedy(cfg))
 	case errors.As(err, &api) && api.Code < 500:
 		return fault.Fatal(what, "create the stream yourself with subjects "+strings.Join(streamConfig(cfg).Subjects, ", ")+", or check NATS_STREAM and NATS_SUBJECT_PREFIX")
 	}
 	return what
+}
+
+func storageRemedy(cfg *Config) string {
+	if cfg.URL.Embedded() {
+		return "the embedded server has room for one stream: go on with the NATS_STREAM and NATS_SUBJECT_PREFIX it was made with, or set another CONNECTOR_DATA_DIR"
+	}
+	return "raise the storage limit of the server or the account"
 }
 
 func overlapRemedy(ctx context.Context, js jetstream.JetStream, cfg *Config) string {
@@ -116,13 +129,17 @@ func verifyStream(found *jetstream.StreamConfig, cfg *Config) error {
 }
 
 // streamWarnings says what in an existing stream weakens the guarantee.
-func streamWarnings(found *jetstream.StreamConfig) []string {
+func streamWarnings(found *jetstream.StreamConfig, cfg *Config) []string {
 	var w []string
 	if found.Storage == jetstream.MemoryStorage {
 		w = append(w, "it is kept in memory; events are lost when the server stops")
 	}
 	if found.Discard == jetstream.DiscardOld && (found.MaxBytes > 0 || found.MaxMsgs > 0 || found.MaxMsgsPerSubject > 0) {
 		w = append(w, "when it is full it drops the oldest events, read or not; discard policy new would make the connector wait instead")
+	}
+	if found.MaxAge > 0 {
+		w = append(w, fmt.Sprintf("it has a max_age (%v), which also ends the checkpoint: a server that starts deletes all messages of that age, those that are never to be deleted, too, and the connector refuses to go on; set it to 0, and delete old events with nats stream purge %s --subject '%s' --keep N",
+			found.MaxAge, found.Name, subjectOf(cfg.SubjectPrefix, eventToken)))
 	}
 	if found.Duplicates < duplicateWindow {
 		w = append(w, fmt.Sprintf("its duplicate window is only %v; events published again after a longer interruption appear twice", found.Duplicates))

@@ -118,6 +118,17 @@ func TestSubjectsOfAnotherStream(t *testing.T) {
 	}
 }
 
+// TestSecondStream asks the embedded server for a second stream: the first has all its room.
+func TestSecondStream(t *testing.T) {
+	e := startEmbedded(t, t.TempDir())
+	cfg := testConfig()
+	newPublisher(t, cfg, e.URL(), quiet())
+	cfg.Stream, cfg.SubjectPrefix = "OTHER", "other"
+	if _, err := NewPublisher(t.Context(), cfg, e.URL(), quiet()); !fault.IsFatal(err) || !strings.Contains(err.Error(), "set another CONNECTOR_DATA_DIR") {
+		t.Errorf("got %v, want a fatal error that says what to do", err)
+	}
+}
+
 func TestCovers(t *testing.T) {
 	tests := []struct {
 		filter string
