@@ -20,7 +20,8 @@ func showCommand(env environment) *cobra.Command {
 		Short: "Show what was read of each stream as a line over time, with its ranges and savepoints",
 		Long: `Show of each stream what is known of which time: a line over time, of which a column shows
 the least that is known of its time, then every range, and the savepoints that "checkpoint
-rewind" can go back to.`,
+rewind" can go back to. Records are counted by the five minutes of their creation: those that
+two ranges share count in both.`,
 		Example: "  connector checkpoint show\n  connector checkpoint show --account hq --stream flow --output json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return viewCheckpoint(c.Context(), env, flags, func(_ checkpoint.Fence, streams []stored) error {

@@ -71,11 +71,6 @@ func Section(system string, section reflect.Type) error {
 	return err
 }
 
-// DeadLetterProperties is [Properties] for a dead letter.
-func DeadLetterProperties(path ...string) ([]string, error) {
-	return properties(newest().DeadLetter.JSON, path)
-}
-
 func check(closed func() (*jsonschema.Schema, error), body []byte) error {
 	s, err := closed()
 	if err != nil {
