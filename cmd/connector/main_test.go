@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -219,17 +220,17 @@ func versionList(served ...[]apisim.Version) []string {
 func TestEndAtNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, signal := context.WithCancel(t.Context())
-		caught := true
-		endAtNext(ctx, func() { caught = false })
+		var ended atomic.Bool
+		endAtNext(ctx, func() { ended.Store(true) })
 		signal()
 		time.Sleep(oneStop - 1)
 		synctest.Wait()
-		if !caught {
+		if ended.Load() {
 			t.Error("a second signal at once ends the process")
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		if caught {
+		if !ended.Load() {
 			t.Error("a later signal does not end the process")
 		}
 	})
