@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"maps"
 	"math/bits"
 	"time"
 
@@ -195,11 +196,13 @@ type postponed struct {
 }
 
 // postpone puts a window aside, for one poll interval, then two, then four each
-// time it fails, so that it does not hold up the others.
+// time it fails, so that it does not hold up the others. Windows that came back
+// in no hour since, because others took their place, are forgotten.
 func (p *plan) postpone(w sources.Span, poll time.Duration) {
 	if p.postponed == nil {
 		p.postponed = map[time.Time]postponed{}
 	}
+	maps.DeleteFunc(p.postponed, func(_ time.Time, past postponed) bool { return time.Since(past.until) > time.Hour })
 	n := p.postponed[w.From].times
 	p.postponed[w.From] = postponed{n + 1, time.Now().Add(poll << min(n, 2))}
 }
