@@ -101,7 +101,7 @@ func (r *retrier) one(ctx context.Context, b *batch, a *attempt, near sources.Sp
 	}
 	list := make([]resolved, 0, len(a.places))
 	for _, i := range a.places {
-		list = append(list, resolved{r.list[i].RecordID, r.list[i].ID, schema.Outcome(a.fate(i))})
+		list = append(list, resolved{record: r.list[i].RecordID, letter: r.list[i].ID, replay: r.list[i].Replay, outcome: schema.Outcome(a.fate(i))})
 	}
 	if a.event = m.ID; v.known {
 		b.dead = append(b.dead, r.resolutions(list, m.ID)...)

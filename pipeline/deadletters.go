@@ -15,6 +15,7 @@ type Letter struct {
 	Source   schema.Source
 	RecordID string
 	Digest   string       // of the row
+	Replay   string       // id of the replay that wrote it last; empty when none did
 	Position sources.Span // in which it was read; empty when that is not known
 }
 

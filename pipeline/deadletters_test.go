@@ -24,7 +24,38 @@ import (
 func (m *memory) unresolved(context.Context) (list []pipeline.Letter, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, msg := range m.dead {
+	return unresolved(m.dead)
+}
+
+// dropping is what is left to a reader that drops the messages of which it has
+// the same already.
+func dropping(messages []schema.Message, same func(*schema.Message) string) (list []schema.Message) {
+	has := map[string]bool{}
+	for _, msg := range messages {
+		if of := same(&msg); !has[of] {
+			has[of], list = true, append(list, msg)
+		}
+	}
+	return list
+}
+
+// nothingUnresolved wants all dead letters resolved, for readers that drop no
+// repetition, those within one publication, and all of an id.
+func (m *memory) nothingUnresolved(t *testing.T) {
+	t.Helper()
+	for who, messages := range map[string][]schema.Message{
+		"no repetition": m.dead,
+		"publications":  dropping(m.dead, (*schema.Message).PublicationID),
+		"ids":           dropping(m.dead, func(m *schema.Message) string { return m.ID }),
+	} {
+		if left, err := unresolved(messages); err != nil || len(left) > 0 {
+			t.Errorf("a reader that drops %s: got %v unresolved, %v", who, left, err)
+		}
+	}
+}
+
+func unresolved(messages []schema.Message) (list []pipeline.Letter, err error) {
+	for _, msg := range messages {
 		if msg.Type == schema.ResolutionType {
 			list = slices.DeleteFunc(list, func(l pipeline.Letter) bool { return l.Source == msg.Source && l.RecordID == msg.RecordID })
 			continue
@@ -33,11 +64,12 @@ func (m *memory) unresolved(context.Context) (list []pipeline.Letter, err error)
 		if err := json.Unmarshal(msg.Body, &d); err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(list, func(l pipeline.Letter) bool { return l.ID == msg.ID }) {
+		if i := slices.IndexFunc(list, func(l pipeline.Letter) bool { return l.ID == msg.ID }); i >= 0 {
+			list[i].Replay = d.Replay
 			continue
 		}
 		list = append(list, pipeline.Letter{
-			ID: msg.ID, Source: d.Source, RecordID: d.RecordID, Digest: d.RawDigest, Position: sources.Span{From: d.Position.From, To: d.Position.To},
+			ID: msg.ID, Source: d.Source, RecordID: d.RecordID, Digest: d.RawDigest, Replay: d.Replay, Position: sources.Span{From: d.Position.From, To: d.Position.To},
 		})
 	}
 	return list, nil
@@ -425,6 +457,40 @@ func TestReplayRevives(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})
+}
+
+// Replays bring a dead letter up again that was resolved, and retries resolve it again. Each
+// reader comes to the same end, whichever repetitions it drops.
+func TestRetryOfWhatReplaysRepeat(t *testing.T) {
+	for _, promise := range promises {
+		synctest.Test(t, func(t *testing.T) {
+			bad := map[string]bool{"a": true}
+			p := &provider{streams: []string{"s"}, unfit: named(bad), rows: map[string][]row{"s": {{id: "a", created: at(-time.Minute)}}}}
+			sink := &memory{promise: promise}
+			opts := options(p, sink)
+			if err := runFor(t, opts, 5*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			for _, again := range []string{"r1", "r2", "r2"} {
+				bad["a"] = false
+				if got, want := retry(t, opts, pipeline.Retry{}), "a published"; got != want {
+					t.Errorf("before replay %s: got %q, want %q", again, got, want)
+				}
+				sink.nothingUnresolved(t)
+				bad["a"] = true
+				what := since(time.Hour)
+				what.ID = again
+				replay(t, opts, what)
+				if left, err := sink.unresolved(t.Context()); err != nil || len(left) != 1 {
+					t.Errorf("after replay %s: got %v unresolved, %v", again, left, err)
+				}
+			}
+			bad["a"] = false
+			retry(t, opts, pipeline.Retry{})
+			sink.nothingUnresolved(t)
+			wantStory(t, "in the end", sink.events, "a 1")
+		})
+	}
 }
 
 // A row that the provider shows twice in one answer, unreadable and then in order, is tried twice.

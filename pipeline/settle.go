@@ -19,6 +19,7 @@ type settlement struct {
 type resolved struct {
 	record  string // as the dead letter names it
 	letter  string // id of the dead letter; empty: all of the record
+	replay  string // that wrote the dead letter last
 	outcome schema.Outcome
 }
 
@@ -112,7 +113,7 @@ func (r *runner) resolutions(list []resolved, event string) []schema.Message {
 	messages := make([]schema.Message, 0, len(list))
 	for _, d := range list {
 		res := schema.Resolution{
-			SchemaVersion: schema.Version, Source: r.from, RecordID: d.record, DeadLetterID: d.letter,
+			SchemaVersion: schema.Version, Source: r.from, RecordID: d.record, DeadLetterID: d.letter, LetterReplay: d.replay,
 			Outcome: d.outcome, EventID: event, ResolvedAt: time.Now().UTC(),
 		}
 		m, _ := res.Message(r.format) // plain text always encodes

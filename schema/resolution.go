@@ -40,10 +40,14 @@ type Resolution struct {
 	Outcome       Outcome   `json:"outcome"`
 	EventID       string    `json:"eventId,omitzero"` // CloudEvents id of the event that resolves; empty when it is no longer known
 	ResolvedAt    time.Time `json:"resolvedAt"`       // UTC
+
+	// LetterReplay is the id of the replay that wrote the dead letter last, empty when
+	// none did: what a replay brings up again has a resolution of its own.
+	LetterReplay string `json:"-"`
 }
 
 // Message encodes r as f says. Its id is deterministic over account, stream,
-// record id, dead letter and event.
+// record id, dead letter with its replay, and event.
 func (r *Resolution) Message(f Format) (Message, error) {
 	release, written := f.Release(), *r
 	written.SchemaVersion = release.Version
@@ -55,7 +59,7 @@ func (r *Resolution) Message(f Format) (Message, error) {
 		return Message{}, fmt.Errorf("encoding resolution of record %q of %s: %w", r.RecordID, r.Source, err)
 	}
 	return f.encode(Message{
-		ID:   digest("resolved", r.Source.Account, r.Source.Stream, r.RecordID, r.DeadLetterID, r.EventID),
+		ID:   digest("resolved", r.Source.Account, r.Source.Stream, r.RecordID, r.DeadLetterID, r.LetterReplay, r.EventID),
 		Type: ResolutionType, Source: r.Source, RecordID: r.RecordID, Time: r.ResolvedAt, DataSchema: release.Resolution.ID, Body: body,
 	}), nil
 }

@@ -37,6 +37,7 @@ type deadLetter struct {
 	Times      int             `json:"times"` // written
 	Position   schema.Position `json:"position"`
 	Digest     string          `json:"rawDigest"`
+	Replay     string          `json:"replay,omitzero"` // that wrote it last
 	State      string          `json:"state"`
 	Outcome    schema.Outcome  `json:"outcome,omitzero"` // of a resolved one
 	EventID    string          `json:"eventId,omitzero"`
@@ -116,7 +117,7 @@ func (f *fold) hold(id string, d *schema.DeadLetter) {
 		l = &deadLetter{ID: id, Source: d.Source, RecordID: d.RecordID, FirstSeen: d.ObservedAt.UTC(), Digest: d.RawDigest}
 		f.byID[id] = l
 	}
-	l.Class, l.Reason, l.LastSeen, l.Position, l.Times = d.Class, d.Reason, d.ObservedAt.UTC(), d.Position, l.Times+1
+	l.Class, l.Reason, l.LastSeen, l.Position, l.Replay, l.Times = d.Class, d.Reason, d.ObservedAt.UTC(), d.Position, d.Replay, l.Times+1
 	if l.State != unresolved {
 		l.State, l.Outcome, l.EventID, l.ResolvedAt = unresolved, "", "", time.Time{}
 		of := record{l.Source, l.RecordID}

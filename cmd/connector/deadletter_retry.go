@@ -199,7 +199,7 @@ func lettersOf(list []*deadLetter) []pipeline.Letter {
 	letters := make([]pipeline.Letter, 0, len(list))
 	for _, l := range list {
 		letters = append(letters, pipeline.Letter{
-			ID: l.ID, Source: l.Source, RecordID: l.RecordID, Digest: l.Digest, Position: sources.Span{From: l.Position.From, To: l.Position.To},
+			ID: l.ID, Source: l.Source, RecordID: l.RecordID, Digest: l.Digest, Replay: l.Replay, Position: sources.Span{From: l.Position.From, To: l.Position.To},
 		})
 	}
 	return letters

@@ -251,6 +251,7 @@ func TestFold(t *testing.T) {
 		{"two of a record", deadLetterFlags{}, []received{dead("1", "r", "", 5), dead("2", "r", "", 6), resolution("r", "2")}, "1 superseded 5-5, 2 published 6-6"},
 		{"by itself", deadLetterFlags{}, []received{dead("1", "r", "", 5), dead("2", "q", "", 6), resolution("r", "")}, "1 published 5-5, 2 unresolved 6-6"},
 		{"later again", deadLetterFlags{}, []received{dead("1", "r", "", 5), resolution("r", "1"), dead("2", "r", "", 7)}, "1 published 5-5, 2 unresolved 7-7"},
+		{"the same again", deadLetterFlags{}, []received{dead("1", "r", "", 5), resolution("r", "1"), dead("1", "r", "x", 7)}, "1 unresolved 5-7"},
 		{"resolution alone", deadLetterFlags{}, []received{resolution("r", "1"), dead("2", "r", "", 7)}, "2 unresolved 7-7"},
 		{"another class", deadLetterFlags{class: "no_id"}, []received{dead("1", "r", "", 5)}, ""},
 		{"another stream", deadLetterFlags{spanFlags: spanFlags{stream: "t"}}, []received{dead("1", "r", "", 5)}, ""},
@@ -280,6 +281,21 @@ func TestFold(t *testing.T) {
 		if got := len(open.list()); got != unresolvedOnes || len(open.byID) != unresolvedOnes {
 			t.Errorf("%s: got %d held, want the %d unresolved", tt.name, got, unresolvedOnes)
 		}
+	}
+}
+
+// TestLettersOf names the replay that wrote a dead letter last, by which its resolution is told apart.
+func TestLettersOf(t *testing.T) {
+	t.Parallel()
+	f := newFold(deadLetterFlags{}, false)
+	for _, replay := range []string{"", "r1", "r2"} {
+		m := received{"1", schema.DeadLetterType, schema.DeadLetter{RecordID: "r", Replay: replay}}
+		if err := f.add(m.of(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := lettersOf(f.list()); len(got) != 1 || got[0].Replay != "r2" {
+		t.Errorf("got %+v, want one that replay r2 wrote last", got)
 	}
 }
 
