@@ -44,7 +44,7 @@ var (
 var released = Releases{
 	{
 		Version:    "1.0",
-		Event:      File{"event-1.0.json", EventSchemaID + "1.0", "90a55d6fff1cefc7642a0d9aa10d590e35b561b5a52e24658aa2b3ec3b24f345", event10},
+		Event:      File{"event-1.0.json", EventSchemaID + "1.0", "b28a0932ce9accc4ad517b1abb4302af2788586975c3cfbb1a0c1e4b20717129", event10},
 		DeadLetter: File{"deadletter-1.0.json", DeadLetterSchemaID + "1.0", "7be8196cc462b4942926472abc128153e840854555146f10d1532b74e0961426", deadLetter10},
 		Resolution: File{"deadletter-resolved-1.0.json", ResolutionSchemaID + "1.0", "dc3cbe91a9ecb5008c460dfa1342ea20390477398c56833660abc109e28ef82e", resolution10},
 	},

@@ -56,6 +56,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"a released file that changed", touched, "event-1.0.json changed: its SHA-256 is "},
 		{"a property that is gone", changed("1.1", `"replay": {`, `"again": {"x-since": "1.1", `), "event-1.1.json breaks readers of event-1.0.json: /properties/replay: property removed: readers may need it. That needs a new major"},
 		{"another type", changed("1.1", `"type": "number"`, `"type": "string"`), `/$defs/sms/properties/credits/type: type was "number" and is "string"`},
+		{"a property in a provider's own section", changed("1.1", `"api": {`, `"tag": {"x-since": "1.1", "type": "string"}, "api": {`), "event-1.1.json breaks readers of event-1.0.json: /$defs/submail/properties/tag: property described in an object that passes on what it does not describe"},
 		{"a property without a mark", unmarked, `event-1.1.json: /properties/new is new and needs "x-since": "1.1"`},
 		{"a property with the mark of another version", changed("1.1", `"replay": {`, `"new": {"x-since": "1.2"}, "replay": {`), `needs "x-since": "1.1"`},
 		{"a mark that cannot be obeyed", changed("1.1", `"anyOf": [`, `"allOf": [{"properties": {"a": {"x-since": "1.1"}}}], "anyOf": [`), "x-since at /allOf/0/properties/a cannot be obeyed"},

@@ -21,6 +21,7 @@ const base = `{
     "tags": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}, "maxItems": 3},
     "closed": {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": false},
     "texts": {"type": "object", "additionalProperties": {"type": "string"}},
+    "own": {"type": "object", "properties": {"b": {"type": "string"}}, "additionalProperties": true},
     "a/b~c": {"type": "string"},
     "child": {"$ref": "#"},
     "any": true
@@ -83,6 +84,8 @@ func TestCompatible(t *testing.T) {
 		{"object opens", `, "additionalProperties": false`, ``, "/properties/closed/additionalProperties the object becomes open"},
 		{"property in a closed object", `{"a": {"type": "string"}}`, `{"b": {"type": "string"}, "a": {"type": "string"}}`, "/properties/closed/properties/b property added to an object that restricts"},
 		{"property where others are texts", `"texts": {`, `"texts": {"properties": {"n": {"type": "integer"}},`, "/properties/texts/properties/n property added to an object that restricts"},
+		{"property where others are passed on", `{"b": {"type": "string"}}`, `{"c": {"type": "string", "x-since": "1.1"}, "b": {"type": "string"}}`, "/properties/own/properties/c property described in an object that passes on"},
+		{"text of a property where others are passed on", `{"b": {"type": "string"}}`, `{"b": {"type": "string", "description": "B."}}`, ""},
 		{"type of other properties", `"additionalProperties": {"type": "string"}`, `"additionalProperties": {"type": "integer"}`, "/properties/texts/additionalProperties/type type was"},
 		{"other properties restricted", `"title": "Event"`, `"additionalProperties": {"type": "string"}`, "/additionalProperties additionalProperties is"},
 		{"items removed", `"items": {"type": "object", "properties": {"name": {"type": "string"}}}, `, ``, "/properties/tags/items items was"},

@@ -60,6 +60,12 @@ func (n node) restricts(name string) string {
 	return ""
 }
 
+// passesOn reports whether the schema says in words that the object holds more than it
+// describes.
+func (n node) passesOn() bool {
+	return n.part("additionalProperties").value == true || n.part("additionalProperties"+besideRef).value == true
+}
+
 // holds reports whether one of some words is a name or a text in a value.
 func holds(value any, words ...string) bool {
 	switch v := value.(type) {

@@ -26,6 +26,8 @@ func TestHidden(t *testing.T) {
 		{"property that asks for another", `{"properties": {"id": true}, "dependentRequired": {"new": ["other"]}}`, `"id": true`, added, "/properties/new property added"},
 		{"property by which is chosen", `{"properties": {"id": true}, "required": ["id"], "oneOf": [{"required": ["id"]}, {"required": ["new"]}]}`, `"id": true`, added, "/properties/new property added"},
 		{"property on a condition", `{"properties": {"id": true}, "if": {"required": ["new"]}, "then": {"required": ["other"]}}`, `"id": true`, added, "/properties/new property added"},
+		{"object that passes on around allOf", `{"allOf": [{"properties": {"id": true}}], "additionalProperties": true}`, `"id": true`, added, "/allOf/0/properties/new property described in an object that passes on"},
+		{"object that passes on beside a reference", `{"$ref": "#/$defs/a", "additionalProperties": true, "$defs": {"a": {"properties": {"id": true}}}}`, `"id": true`, added, "properties/new property described in an object that passes on"},
 		{"property where anything was allowed", `{"properties": {"body": {"description": "Any JSON."}}}`, `"description": "Any JSON."`, `"properties": {"code": {"type": "integer"}}`, "/properties/body/properties/code property added"},
 	}
 	for _, tt := range tests {

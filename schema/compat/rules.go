@@ -85,6 +85,11 @@ func (c *comparer) added(name string, old []node, p part, exact bool) {
 			return
 		}
 	}
+	if slices.ContainsFunc(old, node.passesOn) {
+		c.refuse(p, "property described in an object that passes on what it does not describe (additionalProperties is true): documents of the old version have it already, "+
+			"and whoever writes the old version would leave it out all of a sudden; describe it in another object")
+		return
+	}
 	if old[len(old)-1].part("properties").absent {
 		c.refuse(p, "property added where none was described: documents of the old version may have another of this name")
 		return

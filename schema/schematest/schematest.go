@@ -55,7 +55,8 @@ func Check(f schema.File, body []byte) error {
 func Properties(path ...string) ([]string, error) { return properties(newest().Event.JSON, path) }
 
 // Section says how a provider's section in Go, a struct, differs from the
-// section that the schema of an event describes; nil when it does not.
+// section that the schema of an event describes, which is to say that it passes on
+// further fields; nil when it does not.
 func Section(system string, section reflect.Type) error {
 	var got []string
 	for field := range section.Fields() {
@@ -64,11 +65,17 @@ func Section(system string, section reflect.Type) error {
 		}
 	}
 	slices.Sort(got)
-	want, err := Properties(system)
-	if err == nil && !slices.Equal(got, want) {
-		err = fmt.Errorf("the section has %q, the schema describes %q", got, want)
+	object, err := objectAt(newest().Event.JSON, []string{system})
+	if err != nil {
+		return err
 	}
-	return err
+	if want := names(object); !slices.Equal(got, want) {
+		return fmt.Errorf("the section has %q, the schema describes %q", got, want)
+	}
+	if object["additionalProperties"] != true {
+		return fmt.Errorf("the schema of section %s needs \"additionalProperties\": true, because what it does not describe is passed on", system)
+	}
+	return nil
 }
 
 func check(closed func() (*jsonschema.Schema, error), body []byte) error {
@@ -115,11 +122,8 @@ func compile(f schema.File) (*jsonschema.Schema, error) {
 	return c.Compile(f.ID)
 }
 
-// open are the definitions with a provider's own fields.
-var open = []string{"ekuaibao", "submail"}
-
 // closeObjects closes the root, its objects and its definitions, but for those
-// that are open.
+// that say that they pass on further fields.
 func closeObjects(root map[string]any) error {
 	var shut func(name string, s any) error
 	shut = func(name string, s any) error {
@@ -128,7 +132,7 @@ func closeObjects(root map[string]any) error {
 			return fmt.Errorf("%q is no object", name)
 		}
 		members, ok := object["properties"].(map[string]any)
-		if !ok || slices.Contains(open, name) {
+		if !ok || object["additionalProperties"] == true {
 			return nil
 		}
 		object["additionalProperties"] = false
@@ -149,6 +153,18 @@ func closeObjects(root map[string]any) error {
 }
 
 func properties(file []byte, path []string) ([]string, error) {
+	object, err := objectAt(file, path)
+	return names(object), err
+}
+
+// names lists the properties that an object describes.
+func names(object map[string]any) []string {
+	members, _ := object["properties"].(map[string]any)
+	return slices.Sorted(maps.Keys(members))
+}
+
+// objectAt returns the schema of the object to which path leads from the root.
+func objectAt(file []byte, path []string) (map[string]any, error) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(file))
 	if err != nil {
 		return nil, err
@@ -163,9 +179,8 @@ func properties(file []byte, path []string) ([]string, error) {
 			object, _ = defs[ref[len("#/$defs/"):]].(map[string]any)
 		}
 	}
-	members, ok := object["properties"].(map[string]any)
-	if !ok {
+	if _, ok := object["properties"].(map[string]any); !ok {
 		return nil, fmt.Errorf("the schema describes no object %q", path)
 	}
-	return slices.Sorted(maps.Keys(members)), nil
+	return object, nil
 }
