@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -42,6 +44,45 @@ func wantNone(t *testing.T, what, text string) {
 	for _, at := range mark.FindAllStringIndex(text, 3) {
 		around := text[max(0, at[0]-200):min(len(text), at[1]+60)]
 		t.Errorf("%s holds a secret: …%s…", what, mark.ReplaceAllString(around, "<HERE>"))
+	}
+}
+
+// TestCanaryScript wants secrets found in whichever file they are, and each log that a script of CI keeps searched.
+func TestCanaryScript(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good, leak, hidden, empty := file("good.log", "ok\n"), file("leak.log", "ok\nkey="+secretKey+"\n"), file("hidden.log", base64.StdEncoding.EncodeToString([]byte("a:"+secretKey))), file("empty.log", "")
+	for _, tt := range []struct {
+		files []string
+		want  string // of the output; "": it passes
+	}{
+		{[]string{good}, ""},
+		{[]string{good, good}, ""},
+		{[]string{leak, good}, "leak.log:2:"},
+		{[]string{good, leak}, "leak.log:2:"},
+		{[]string{good, hidden}, "hidden.log:1:"},
+		{[]string{good, empty}, "empty.log is empty"},
+		{[]string{good, filepath.Join(dir, "none.log")}, "none.log is empty, or not there"},
+	} {
+		out, err := exec.CommandContext(t.Context(), "../../scripts/canary.sh", tt.files...).CombinedOutput()
+		if (err == nil) != (tt.want == "") || !strings.Contains(string(out), tt.want) {
+			t.Errorf("%q: got %v, %d bytes, want %q", tt.files, err, len(out), tt.want)
+		}
+	}
+
+	_, searched, _ := strings.Cut(read(t, ".ci/run"), "scripts/canary.sh ")
+	for _, script := range []string{"scripts/validate.sh", "scripts/examples.sh"} {
+		log := regexp.MustCompile(`>(bin/[a-z]+\.log)`).FindStringSubmatch(read(t, script))
+		if log == nil || !strings.Contains(searched, log[1]) {
+			t.Errorf("%s writes %q, which .ci/run does not search for secrets", script, log)
+		}
 	}
 }
 

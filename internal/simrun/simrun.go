@@ -56,7 +56,7 @@ func Build(tb testing.TB, pkg string) string {
 }
 
 // Run runs a command to its end, with vars as its only variables beside those that programs need to find their files,
-// and returns what it printed. A command that does not end well fails the test, with all it said.
+// and returns what it printed; what it logged is in the log of the test. A command that does not end well fails the test, with all it said.
 func Run(tb testing.TB, vars []string, name string, args ...string) string {
 	tb.Helper()
 	cmd := exec.CommandContext(tb.Context(), name, args...) //nolint:gosec // of the test
@@ -71,5 +71,6 @@ func Run(tb testing.TB, vars []string, name string, args ...string) string {
 	if err := cmd.Run(); err != nil {
 		tb.Fatalf("%s %s: %v\n%s%s", filepath.Base(name), strings.Join(args, " "), err, stdout.String(), stderr.String())
 	}
+	tb.Logf("%s %s\n%s", filepath.Base(name), strings.Join(args, " "), stderr.String())
 	return stdout.String()
 }
