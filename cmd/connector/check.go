@@ -58,17 +58,33 @@ configuration has faults, else with 1.`,
 	return c
 }
 
-// finding is the result of one check.
+// finding is what one check found.
 type finding struct {
 	Subject string `json:"subject"` // sink/<name>, checkpoint, <account>, <account>/<stream>, or <account> <variable>=<value> for another call
-	OK      bool   `json:"ok"`
+	Result  result `json:"result"`
 	Detail  string `json:"detail"` // what works, or what is wrong and what to do
 }
 
+// result is a finding in short.
+type result string
+
+// The results. Only failed ones count as faults.
+const (
+	works       result = "ok"
+	failed      result = "failed"
+	notAnswered result = "not answered" // a call that nothing depends on
+	notTried    result = "not tried"
+)
+
 func (v *view) finding(f finding) error {
-	mark := v.paint(green, "ok  ")
-	if !f.OK {
+	var mark string
+	switch f.Result {
+	case works:
+		mark = v.paint(green, "ok  ")
+	case failed:
 		mark = v.paint(red, "FAIL")
+	case notAnswered, notTried:
+		mark = "-   "
 	}
 	detail := strings.ReplaceAll(f.Detail, "\n", "\n"+strings.Repeat(" ", 36))
 	_, err := fmt.Fprintf(v.w, "%s  %-28s  %s\n", mark, f.Subject, detail)
@@ -85,16 +101,16 @@ func check(ctx context.Context, cfg *config.Config, env environment, show func(f
 		group.Go(func() { checkAccount(ctx, a, findings) })
 	}
 	go func() { group.Wait(); close(findings) }()
-	failed := 0
+	faults := 0
 	var broken error
 	for f := range findings {
-		if !f.OK {
-			failed++
+		if f.Result == failed {
+			faults++
 		}
 		broken = errors.Join(broken, show(f))
 	}
-	if failed > 0 {
-		return errors.Join(fmt.Errorf("%d check(s) failed", failed), broken)
+	if faults > 0 {
+		return errors.Join(fmt.Errorf("%d check(s) failed", faults), broken)
 	}
 	return broken
 }
@@ -103,11 +119,11 @@ func check(ctx context.Context, cfg *config.Config, env environment, show func(f
 func opened(subject, detail string, err error) finding {
 	switch {
 	case err == nil:
-		return finding{Subject: subject, OK: true, Detail: detail}
+		return finding{subject, works, detail}
 	case errors.Is(err, filelock.ErrHeld):
-		return finding{Subject: subject, OK: true, Detail: "in use by a running connector, not tried"}
+		return finding{subject, notTried, "in use by a running connector, not tried"}
 	default:
-		return finding{Subject: subject, Detail: err.Error()}
+		return finding{subject, failed, err.Error()}
 	}
 }
 

@@ -82,7 +82,7 @@ func (a *openAccount) call(ctx context.Context, subject string, do func(context.
 // checkAccount tries the configured call, and the other one where that may tell more.
 func checkAccount(ctx context.Context, a openAccount, findings chan<- finding) {
 	if a.err != nil {
-		findings <- finding{Subject: a.Name, Detail: a.err.Error()}
+		findings <- finding{a.Name, failed, a.err.Error()}
 		return
 	}
 	err := checkCall(ctx, a, findings)
@@ -96,10 +96,10 @@ func checkAccount(ctx context.Context, a openAccount, findings chan<- finding) {
 func checkCall(ctx context.Context, a openAccount, findings chan<- finding) error {
 	now, err := a.now(ctx)
 	if err != nil {
-		findings <- finding{Subject: a.Name, Detail: err.Error()}
+		findings <- finding{a.Name, failed, err.Error()}
 		return err
 	}
-	findings <- finding{Subject: a.Name, OK: true, Detail: "answers; " + ownClock(time.Since(now)) + a.capacity()}
+	findings <- finding{a.Name, works, "answers; " + ownClock(time.Since(now)) + a.capacity()}
 	return checkStreams(ctx, a, now.Add(-a.Common.Lag), findings)
 }
 
@@ -113,14 +113,13 @@ func (a *openAccount) now(ctx context.Context) (now time.Time, err error) {
 }
 
 // checkStreams is checkCall for all streams, up to a time.
-func checkStreams(ctx context.Context, a openAccount, to time.Time, findings chan<- finding) (failed error) {
+func checkStreams(ctx context.Context, a openAccount, to time.Time, findings chan<- finding) (last error) {
 	streams := a.source.Streams()
 	for i, s := range streams {
-		f := finding{Subject: a.Name + "/" + s.Name, OK: true}
 		detail, err := checkStream(ctx, a, s, to, checkSpan)
-		f.Detail = detail
+		f := finding{a.Name + "/" + s.Name, works, detail}
 		if err != nil {
-			f.OK, f.Detail, failed = false, err.Error(), err
+			f.Result, f.Detail, last = failed, err.Error(), err
 		}
 		left := len(streams) - i - 1
 		if shared(err) && left > 0 {
@@ -130,15 +129,16 @@ func checkStreams(ctx context.Context, a openAccount, to time.Time, findings cha
 			break
 		}
 	}
-	return failed
+	return last
 }
 
 // checkOther asks by the other call for one moment, and says whether it could
-// take the place of the one that is configured and works, or does not.
-func checkOther(ctx context.Context, a openAccount, works bool) finding {
-	f := finding{Subject: a.Name + " " + a.choose, OK: true}
+// take the place of the one that is configured and is answered, or is not. As nothing
+// depends on it, it never fails.
+func checkOther(ctx context.Context, a openAccount, answered bool) finding {
+	f := finding{Subject: a.Name + " " + a.choose, Result: works}
 	if a.err != nil {
-		f.Detail = a.err.Error()
+		f.Result, f.Detail = notTried, a.err.Error()
 		return f
 	}
 	now, err := a.now(ctx)
@@ -146,11 +146,11 @@ func checkOther(ctx context.Context, a openAccount, works bool) finding {
 		_, err = checkStream(ctx, a, a.source.Streams()[0], now.Add(-a.Common.Lag), 0)
 	}
 	switch {
-	case err != nil && works:
-		f.Detail = "is not answered: " + err.Error()
+	case err != nil && answered:
+		f.Result, f.Detail = notAnswered, "is not answered: "+err.Error()
 	case err != nil:
-		f.Detail = "is not answered either"
-	case works:
+		f.Result, f.Detail = notAnswered, "is not answered either"
+	case answered:
 		f.Detail = "would be answered, too"
 	default:
 		f.Detail = "is answered: set it"

@@ -153,6 +153,11 @@ func checkCases() []checkCase {
 			sim.Switches.Set(func(s *apisim.SubmailSwitches) { s.UnknownMethod = "/log/message" })
 			return otp
 		}, exitFailed, false},
+		{"other call submail as JSON", func(t *testing.T) []string {
+			_, sim, _, otp := checkSims(t, 0)
+			sim.Switches.Set(func(s *apisim.SubmailSwitches) { s.UnknownMethod = apisim.SubmailSMSLogPath })
+			return otp
+		}, exitOK, true},
 		{"other api ekuaibao", func(t *testing.T) []string {
 			hq, otp := good(t)
 			return with(hq, "HQ_BASE_URL="+value(otp, "OTP_BASE_URL"))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -80,7 +81,7 @@ func TestCheck(t *testing.T) {
 	}
 	wantLines(t, "check", stdout, "ok    sink/nats", "ok    checkpoint", "ok    hq/flow", "ok    otp/sms", "ok    hq  ", "ok    otp  ", "requests a day")
 	_, stdout, _ = command(t.Context(), vars, "check", "--output", "json")
-	wantLines(t, "check --output json", stdout, `{"subject":"sink/nats","ok":true`)
+	wantLines(t, "check --output json", stdout, `{"subject":"sink/nats","result":"ok"`)
 }
 
 // TestCheckBesideRun must not call faulty what a running connector holds.
@@ -100,11 +101,11 @@ func TestCheckBesideRun(t *testing.T) {
 			if code != exitOK {
 				t.Errorf("got code %d, want 0; stderr:\n%s", code, stderr)
 			}
-			inUse := "in use by a running connector"
-			checkpoint := map[string]string{"nats": `readable; owner .* pid \d+`, "file": inUse}[sink] // NATS can be asked
+			inUse := "- +%s +in use by a running connector"
+			checkpoint := map[string]string{"nats": `ok +%s +readable; owner .* pid \d+`, "file": inUse}[sink] // NATS can be asked
 			for line, want := range map[string]string{"sink/" + sink: inUse, "checkpoint": checkpoint} {
-				if !regexp.MustCompile(`ok +` + line + ` +` + want).MatchString(stdout) {
-					t.Errorf("got\n%s\nwant %s %s", stdout, line, want)
+				if want = fmt.Sprintf(want, line); !regexp.MustCompile(`(?m)^` + want).MatchString(stdout) {
+					t.Errorf("got\n%s\nwant %s", stdout, want)
 				}
 			}
 		})
