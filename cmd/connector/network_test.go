@@ -189,3 +189,32 @@ func TestProxyOfEnvironment(t *testing.T) {
 		}
 	}
 }
+
+// TestNoProxy: NO_PROXY keeps requests from the environment's proxy, and not from the account's own.
+func TestNoProxy(t *testing.T) {
+	t.Parallel()
+	_, _, vars, _ := checkSims(t, 0)
+	at := strings.TrimPrefix(value(vars, "HQ_BASE_URL"), "http://")
+	// The environment's proxy is never asked for a loopback address; this one leads to the same place.
+	vars = with(vars, "HQ_BASE_URL="+strings.Replace("http://"+at, "127.0.0.1", "0.0.0.0", 1), "HQ_MESSAGE_TYPES=flow", "HQ_RATE=1000", "CONNECTOR_SINK=stdout", "CONNECTOR_DATA_DIR="+t.TempDir())
+	for _, tt := range []struct {
+		name, environment, excepted, own string // proxy: whether it is set, and to what
+		by                               bool   // the proxy
+	}{
+		{"of the environment", "the proxy", "", "", true},
+		{"of the environment, with an exception", "the proxy", "0.0.0.0", "", false},
+		{"of the environment, for all but this", "the proxy", "*", "", false},
+		{"of its own", "", "", "the proxy", true},
+		{"of its own, with an exception", "", "0.0.0.0", "the proxy", true},
+		{"none", "the proxy", "", "none", false},
+	} {
+		p := proxy(t, testproxy.HTTP, testproxy.Config{Target: at})
+		set := strings.NewReplacer("the proxy", "http://"+p.Addr)
+		c := start(t, with(vars, "HTTP_PROXY="+set.Replace(tt.environment), "http_proxy=", "NO_PROXY="+tt.excepted, "no_proxy=", "HQ_PROXY_URL="+set.Replace(tt.own)), "check")
+		<-c.ended
+		wantLines(t, tt.name, c.stdout.String()+c.stderr.String(), "ok    hq/flow")
+		if got := len(p.Asked()) > 0; got != tt.by {
+			t.Errorf("%s: through the proxy: got %v, want %v", tt.name, got, tt.by)
+		}
+	}
+}

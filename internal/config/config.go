@@ -49,7 +49,7 @@ type Common struct {
 	Lateness     time.Duration `split_words:"true" desc:"How late a row may appear in the provider's log and be found for certain: what is younger is read again at growing ages, and once more after this time. Rows that may still change, and gaps, are read again once per this time."`
 	GiveUp       time.Duration `split_words:"true" desc:"How long a row that may still change is watched and a gap is tried again. Their entries are then forgotten."`
 	MaxRowBytes  ByteSize      `split_words:"true" desc:"Largest row; of a larger one a dead letter keeps the beginning, the size and a digest."`
-	ProxyURL     Proxy         `split_words:"true" desc:"Proxy of all requests, such as http://proxy:3128 or socks5://user:password@proxy:1080; none for no proxy. Unset: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."`
+	ProxyURL     Proxy         `split_words:"true" desc:"Proxy of all requests, such as http://proxy:3128 or socks5://user:password@proxy:1080; none for no proxy. NO_PROXY makes no exception. Unset: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say."`
 	CA           FileOrText    `split_words:"true" desc:"Certificates (PEM) that servers are verified against, instead of the system's."`
 }
 
