@@ -3,7 +3,9 @@ package ekuaibao
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,7 @@ import (
 	"connector/internal/apisim"
 	"connector/sources"
 	"connector/sources/httpx"
+	"connector/sources/scan"
 )
 
 // TestLongAnswers reads hours whose answers are longer than is read: they are
@@ -38,6 +41,48 @@ func TestLongAnswers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLateAnswers reads an hour of a provider that takes too long for more than ten minutes
+// of it: scans that fail ask for less, until all is read.
+func TestLateAnswers(t *testing.T) {
+	for name, fault := range map[string]apisim.Fault{
+		"no header": {Kind: apisim.Slow, Delay: 2 * time.Minute},
+		"a gateway": {Kind: apisim.HTTPStatus, Status: 504, Body: "<html>Gateway Time-out</html>"},
+		"a trickle": {Kind: apisim.Drip, Delay: time.Second},
+		"a silence": {Kind: apisim.Drip, Delay: 50 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s, sim := inBubble(t, apisim.EkuaibaoConfig{}, nil)
+			late := 0
+			sim.Faults.Hook(func(r *http.Request) apisim.Fault {
+				from, _ := strconv.ParseInt(r.FormValue("startDate"), 10, 64)
+				to, _ := strconv.ParseInt(r.FormValue("endDate"), 10, 64)
+				if time.Duration(to-from)*time.Millisecond <= 10*time.Minute {
+					return apisim.Fault{}
+				}
+				late++
+				return fault
+			})
+			now := time.Now()
+			seen := map[string]bool{}
+			for rest := (sources.Span{From: now.Add(-time.Hour), To: now}); !rest.Empty(); {
+				records, proven, err := read(t.Context(), s, flow(s), rest)
+				for _, r := range records {
+					seen[r.ID] = true
+				}
+				if !proven.To.IsZero() {
+					rest.From = proven.To.Add(tick)
+				}
+				if err != nil && !errors.Is(err, scan.ErrLate) || late > 5 {
+					t.Fatalf("%s: got %v after %d late answers, %v is not read", name, err, late, rest)
+				}
+			}
+			if len(seen) < 360 || late == 0 {
+				t.Errorf("%s: got %d rows, %d late answers", name, len(seen), late)
+			}
+		})
+	}
 }
 
 // TestLongInstant has one millisecond whose answer is longer than is read: a

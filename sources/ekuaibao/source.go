@@ -199,10 +199,18 @@ func (s *Source) ask(ctx context.Context, q query, token secret.String, take fun
 	req.Header.Set("Accept", "application/json")
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return s.refused(err)
+		return late(s.refused(err))
 	}
 	defer func() { _ = resp.Body.Close() }() // the answer has been read, or is not wanted
-	return s.read(resp.Body, token, take)
+	return late(s.read(resp.Body, token, take))
+}
+
+// late marks the error of an answer that took too long.
+func late(err error) error {
+	if httpx.Late(err) {
+		return fmt.Errorf("%w: %w", scan.ErrLate, err)
+	}
+	return err
 }
 
 // read hands the rows of an answer to take. Its error shows the beginning of

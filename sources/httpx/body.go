@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,6 +46,12 @@ type call struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	redact redactor
+	sent   atomic.Bool // whether the request is with the server
+}
+
+// trace returns a context with which the transport notes that the request was sent.
+func (c *call) trace(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { c.sent.Store(true) }})
 }
 
 // failed turns an error of the transport or of reading a body into one that
@@ -56,8 +65,16 @@ func (c *call) failed(err error) error {
 		err = c.parent.Err()
 	case errors.Is(context.Cause(c.ctx), ErrIdle):
 		err = ErrIdle
+	case c.sent.Load() && timedOut(err):
+		err = fmt.Errorf("%w: %w", ErrNoHeader, err)
 	}
 	return &requestError{c.req.Method + " " + c.redact.url(c.req.URL) + ": " + c.redact.text(err.Error()), err}
+}
+
+// timedOut reports whether the transport waited in vain.
+func timedOut(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
 }
 
 // open checks an answer and prepares its body for reading; on error it closes it.

@@ -98,7 +98,7 @@ func (c *Client) Wait(ctx context.Context) error {
 // Do sends req once, uncounted by the budget, and returns an answer of
 // status 2xx that is not a web page. The caller closes its Body.
 //
-// Reading the Body fails when the answer is cut, silent for too long
+// [ErrNoHeader] means that none began in time. Reading the Body fails when the answer is cut, silent for too long
 // ([ErrIdle]), too slow ([ErrSlow]) or too large ([ErrTooLarge]); io.EOF means
 // that it is complete. Other answers are errors:
 // [*StatusError], [ErrRedirect], [ErrHTML]. When the request's context ends,
@@ -106,9 +106,10 @@ func (c *Client) Wait(ctx context.Context) error {
 func (c *Client) Do(req *http.Request) (*http.Response, error) {
 	parent := req.Context()
 	ctx, cancel := context.WithCancelCause(parent)
-	req = req.WithContext(ctx)
+	call := &call{parent: parent, ctx: ctx, cancel: cancel, redact: c.redact.with(req.URL)}
+	req = req.WithContext(call.trace(ctx))
 	req.Header.Set("User-Agent", c.agent)
-	call := &call{req: req, parent: parent, ctx: ctx, cancel: cancel, redact: c.redact.with(req.URL)}
+	call.req = req
 
 	began := time.Now()
 	resp, err := c.http.Do(req)

@@ -133,6 +133,9 @@ func TestTimeouts(t *testing.T) {
 			if took := time.Since(began); err == nil || !strings.Contains(err.Error(), tt.says) || took != tt.want {
 				t.Errorf("%s: got %v after %v, want %q after %v", name, err, took, tt.says, tt.want)
 			}
+			if Late(err) != (name == "header") || Late(err) != errors.Is(err, ErrNoHeader) {
+				t.Errorf("%s: got %v, called late: %v", name, err, Late(err))
+			}
 			if name == "connect" && !Misdirected(err) {
 				t.Errorf("%s: got %v, want one that is about the base URL", name, err)
 			}

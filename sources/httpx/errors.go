@@ -20,6 +20,8 @@ var (
 	// ErrRedirect says that an answer sends the request elsewhere. It is not
 	// followed because the request carries a credential.
 	ErrRedirect = errors.New("redirect refused")
+	// ErrNoHeader says that a request was sent, and no answer to it began in time.
+	ErrNoHeader = errors.New("no answer in time")
 	// ErrIdle says that an answer stopped in the middle.
 	ErrIdle = errors.New("the answer stalled")
 	// ErrSlow says that an answer trickles.
@@ -75,6 +77,13 @@ func Misdirected(err error) bool {
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	return ok && op.Op == "dial" || certificate && !unknown || errors.Is(err, http.ErrSchemeMismatch) || errors.Is(err, ErrRedirect) || errors.Is(err, ErrHTML)
+}
+
+// Late reports whether err, an error of [Client.Do] or of reading its Body, says
+// that the server took too long for an answer: it may have been asked for too much.
+func Late(err error) bool {
+	status, ok := errors.AsType[*StatusError](err)
+	return ok && status.Status == http.StatusGatewayTimeout || errors.Is(err, ErrNoHeader) || errors.Is(err, ErrIdle) || errors.Is(err, ErrSlow)
 }
 
 // statusError classifies an answer whose status is not 2xx.

@@ -38,6 +38,8 @@ var (
 	ErrOther = errors.New("the answer belongs to another query")
 	// ErrLong says that an answer is longer than is read. For [Split] it is one that was cut.
 	ErrLong = errors.New("the answer is too long")
+	// ErrLate says that an answer took too long. [Split] asks for less at once then.
+	ErrLate = errors.New("the answer takes too long")
 )
 
 // Run makes a scan of f, which adds records and proves parts of window. The

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
-	"sync"
 	"time"
 
 	"connector/sources"
@@ -102,48 +101,4 @@ func (d *digest) cut(ticks []int64) time.Time {
 		at = median(ticks)
 	}
 	return d.span.From.Add(time.Duration(min(max(at, 0), last-1)) * d.tick)
-}
-
-// Memory is what [Split] remembers of the answers of one stream, from scan to
-// scan and in memory only: a new process learns it again at the cost of a few
-// requests. The zero value knows nothing. It is safe for concurrent use.
-type Memory struct {
-	mu      sync.Mutex
-	largest size    // the most rows, and the most bytes, of a proven answer
-	outside [2]bool // which times of a row lay outside the span asked for
-}
-
-func (m *Memory) proven() size {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.largest
-}
-
-func (m *Memory) learn(s size) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.largest = m.largest.max(s)
-}
-
-func (m *Memory) ruledOut() [2]bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.outside
-}
-
-func (m *Memory) ruleOut(outside [2]bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for i := range outside {
-		m.outside[i] = m.outside[i] || outside[i]
-	}
-}
-
-// field returns the index of the time the API selects by, as far as known.
-func (m *Memory) field() int {
-	outside := m.ruledOut()
-	if outside[0] && !outside[1] {
-		return 1
-	}
-	return 0
 }

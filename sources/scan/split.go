@@ -36,6 +36,11 @@ type AnswerFunc func(ctx context.Context, span sources.Span, take func(Row) erro
 //   - A single tick, which has no parts, is a [sources.GapError] unless it is strictly
 //     smaller than an answer of this scan or than any cap can be.
 //
+// An answer that takes too long ends the scan by [ErrLate]. The next one asks for half as much
+// at once, in parts one after the other, and after some answers in time for twice as much
+// again: so what can only be answered in parts is read, and a provider that is down for
+// a while is not asked for little for long.
+//
 // This is a proof for a cap in rows that does not change during a scan; one in
 // bytes is found as far as rows are equally long. Rows are yielded as they are read,
 // those of unproven answers too. Memory: 8 bytes a row of the answers that
@@ -45,11 +50,18 @@ type AnswerFunc func(ctx context.Context, span sources.Span, take func(Row) erro
 func Split(ctx context.Context, window sources.Span, tick time.Duration, memory *Memory, answer AnswerFunc) iter.Seq2[sources.Chunk, error] {
 	return Run(window, tick, func(c *Chunks) error {
 		s := splitter{Chunks: c, tick: tick, memory: memory, answer: answer}
-		whole, err := s.ask(ctx, window)
-		if err != nil {
-			return err
+		for rest := window; !rest.Empty(); {
+			part := memory.first(rest, tick)
+			whole, err := s.ask(ctx, part)
+			if err == nil {
+				err = s.resolve(ctx, whole)
+			}
+			if err != nil {
+				return err
+			}
+			rest.From = part.To.Add(tick)
 		}
-		return s.resolve(ctx, whole)
+		return nil
 	})
 }
 
@@ -73,9 +85,13 @@ func (s *splitter) ask(ctx context.Context, span sources.Span) (*digest, error) 
 		}
 		return d.add(r)
 	})
+	if errors.Is(err, ErrLate) {
+		s.memory.late(span, s.tick)
+	}
 	if d.over = errors.Is(err, ErrLong); err != nil && !d.over {
 		return nil, err
 	}
+	s.memory.answered(span, s.tick)
 	d.finish()
 	s.memory.ruleOut(d.outside)
 	s.seen = s.seen.max(d.size)
