@@ -64,8 +64,8 @@ func commands(t *testing.T) (list []command) {
 	for _, m := range marked.FindAllStringSubmatch(string(readme), -1) {
 		list = append(list, command{m[1], m[2]})
 	}
-	if len(list) != 8 {
-		t.Fatalf("README.md has %d commands, want 8", len(list))
+	if len(list) != 9 {
+		t.Fatalf("README.md has %d commands, want 9", len(list))
 	}
 	return list
 }

@@ -9,4 +9,5 @@ SELECT
 FROM latest
 WHERE channel = 'webhook'
 GROUP BY DATE_FORMAT(created, 'yyyy-MM-dd''T''HH:00''Z'''), COALESCE(node, '-')
-ORDER BY `hour`, node;
+ORDER BY `hour`, node
+LIMIT 10000;

@@ -4,4 +4,5 @@ SELECT
     account, `stream`, record, status, provider_status
 FROM latest
 WHERE NOT terminal AND NOT has_left
-ORDER BY created_at, account, record;
+ORDER BY created_at, account, record
+LIMIT 10000;

@@ -4,6 +4,8 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import org.apache.flink.table.api.EnvironmentSettings;
 import org.apache.flink.table.api.TableEnvironment;
@@ -12,14 +14,15 @@ import org.apache.flink.types.Row;
 import org.apache.flink.util.CloseableIterator;
 
 /**
- * Runs the SQL files of this folder in a Flink of its own, as a batch job over what the topic holds. README.md says how to
- * start it, and how the SQL client of a Flink cluster takes the same files.
+ * Runs the SQL files of this folder in a Flink of its own, in batch or streaming mode, over what the topic holds. README.md
+ * says how to start it, and how the SQL client of a Flink cluster takes the same files.
  */
 public class Run {
     public static void main(String[] args) throws Exception {
         Path folder = Path.of(args[0]);
         PrintStream out = new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
-        TableEnvironment flink = TableEnvironment.create(EnvironmentSettings.inBatchMode());
+        boolean streaming = args[3].equals("streaming");
+        TableEnvironment flink = TableEnvironment.create(streaming ? EnvironmentSettings.inStreamingMode() : EnvironmentSettings.inBatchMode());
         flink.getConfig().set("table.local-time-zone", "UTC");
         flink.getConfig().set("parallelism.default", "1");
         String tables = Files.readString(folder.resolve("events.sql")).replace("{brokers}", args[1]).replace("{topic}", args[2]);
@@ -33,15 +36,31 @@ public class Run {
             out.println(query.lines().findFirst().get().replaceFirst("--", "=="));
             TableResult result = flink.executeSql(query.replaceFirst(";\\s*$", ""));
             out.println(String.join("  ", result.getResolvedSchema().getColumnNames()));
-            try (CloseableIterator<Row> rows = result.collect()) {
-                rows.forEachRemaining(row -> {
-                    StringBuilder line = new StringBuilder();
-                    for (int i = 0; i < row.getArity(); i++) {
-                        line.append(i == 0 ? "" : "  ").append(row.getField(i));
-                    }
-                    out.println(line);
-                });
+            List<String> lines = lines(result);
+            if (streaming) { // the changes say what the answer holds, and not in which order
+                Collections.sort(lines);
+            }
+            lines.forEach(out::println);
+        }
+    }
+
+    /** Reads an answer to its end. In streaming mode it comes as changes: a row is taken back when another one takes its place. */
+    static List<String> lines(TableResult result) throws Exception {
+        List<String> lines = new ArrayList<>();
+        try (CloseableIterator<Row> rows = result.collect()) {
+            while (rows.hasNext()) {
+                Row row = rows.next();
+                List<String> cells = new ArrayList<>();
+                for (int i = 0; i < row.getArity(); i++) {
+                    cells.add(String.valueOf(row.getField(i)));
+                }
+                String line = String.join("  ", cells);
+                switch (row.getKind()) {
+                    case INSERT, UPDATE_AFTER -> lines.add(line);
+                    case UPDATE_BEFORE, DELETE -> lines.remove(line);
+                }
             }
         }
+        return lines;
     }
 }

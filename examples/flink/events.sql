@@ -1,5 +1,5 @@
 -- What is the latest version of every row of the logs?
--- Replace {brokers} and {topic}. The questions want batch mode, and UTC as table.local-time-zone.
+-- Replace {brokers} and {topic}. The questions want UTC as table.local-time-zone. In streaming mode they are sorted up to a LIMIT only.
 
 CREATE TABLE events (
     headers MAP<STRING, BYTES> METADATA VIRTUAL,
@@ -19,7 +19,7 @@ CREATE TABLE events (
     'properties.isolation.level' = 'read_committed', -- else events of aborted transactions come, too
     'topic' = '{topic}',
     'scan.startup.mode' = 'earliest-offset',
-    'scan.bounded.mode' = 'latest-offset', -- leave this out, in streaming mode, for views that follow the topic
+    'scan.bounded.mode' = 'latest-offset', -- leave this out, in streaming mode, for answers that follow the topic
     'format' = 'json',
     'json.timestamp-format.standard' = 'ISO-8601'
 );
