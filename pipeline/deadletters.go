@@ -69,18 +69,7 @@ func (p *Pipeline) Retry(what Retry) *Retrier { return &Retrier{pipeline: p, wha
 // an event now, each with its resolution. Coverage stays as it is. Transient
 // errors are tried again without end. It returns as [Replayer.Run] does.
 func (a *Retrier) Run(ctx context.Context) error {
-	err := a.pipeline.prepared(ctx, a.prepare, func(r *runner, ctx context.Context) error {
-		i := slices.IndexFunc(a.streams, func(s *retrier) bool { return s.runner == r })
-		if i < 0 {
-			return nil
-		}
-		defer a.streams[i].stop()
-		return a.streams[i].retry(ctx)
-	})
-	if err == nil && slices.ContainsFunc(a.streams, func(s *retrier) bool { return !s.over }) {
-		return ctx.Err()
-	}
-	return err
+	return rereadAll(ctx, a.pipeline, a.prepare, func() []*retrier { return a.streams })
 }
 
 // prepare sorts the dead letters by their streams.
@@ -93,7 +82,7 @@ func (a *Retrier) prepare(ctx context.Context) error {
 	defer a.mu.Unlock()
 	for _, r := range a.pipeline.runners {
 		r.validate.strict = true // else one that was found invalid is published because it is not its turn
-		s := &retrier{runner: r, what: a.what, pending: map[string][]int{}}
+		s := &retrier{rereading: rereading{runner: r}, what: a.what, pending: map[string][]int{}}
 		for _, l := range letters {
 			if l.Source == r.from {
 				s.add(l)
@@ -129,11 +118,5 @@ func (a *Retrier) Results() []Retried {
 func (a *Retrier) Progress() []Progress {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	list := make([]Progress, 0, len(a.streams))
-	for _, s := range a.streams {
-		s.mu.Lock()
-		list = append(list, s.progress)
-		s.mu.Unlock()
-	}
-	return list
+	return progressOf(a.streams)
 }

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"connector/checkpoint"
-	"connector/internal/budget"
 	"connector/schema"
 	"connector/sources"
 )
@@ -55,8 +53,8 @@ func (p *Pipeline) Replay(what Replay) *Replayer {
 	for _, r := range p.runners {
 		if what.Only == nil || what.Only(r.from) {
 			all.streams = append(all.streams, &replayer{
-				runner: r, what: &what, seen: newRecent(),
-				done: Replayed{Source: r.from}, progress: Progress{Source: r.from},
+				rereading: rereading{runner: r, progress: Progress{Source: r.from}},
+				what:      &what, seen: newRecent(), done: Replayed{Source: r.from},
 			})
 		}
 	}
@@ -68,18 +66,7 @@ func (p *Pipeline) Replay(what Replay) *Replayer {
 // returns nil at the end, gaps or not; the error of ctx when that ends before;
 // or what ended single streams, when the others have come to their end.
 func (a *Replayer) Run(ctx context.Context) error {
-	err := a.pipeline.each(ctx, func(r *runner, ctx context.Context) error {
-		i := slices.IndexFunc(a.streams, func(s *replayer) bool { return s.runner == r })
-		if i < 0 {
-			return nil
-		}
-		defer a.streams[i].stop()
-		return a.streams[i].replay(ctx)
-	})
-	if err == nil && slices.ContainsFunc(a.streams, func(s *replayer) bool { return !s.over }) {
-		return ctx.Err()
-	}
-	return err
+	return rereadAll(ctx, a.pipeline, func(context.Context) error { return nil }, func() []*replayer { return a.streams })
 }
 
 // Results returns what was done so far. It may be called at any time.
@@ -96,27 +83,15 @@ func (a *Replayer) Results() []Replayed {
 }
 
 // Progress returns how far each stream has come. It may be called at any time.
-func (a *Replayer) Progress() []Progress {
-	list := make([]Progress, 0, len(a.streams))
-	for _, s := range a.streams {
-		s.mu.Lock()
-		list = append(list, s.progress)
-		s.mu.Unlock()
-	}
-	return list
-}
+func (a *Replayer) Progress() []Progress { return progressOf(a.streams) }
 
 // replayer replays one stream.
 type replayer struct {
-	*runner
+	rereading
 	what *Replay
 	seen *recent
 	left []stretch // to be replayed
-	over bool      // whether all was; read when run has returned
-
-	mu       sync.Mutex
-	done     Replayed
-	progress Progress
+	done Replayed  // guarded by mu
 }
 
 // stretch is time that was read. What was published of it is either
@@ -127,42 +102,11 @@ type stretch struct {
 	forgotten bool
 }
 
-// replay goes on until nothing is left, ctx ends, or a fatal error.
-func (r *replayer) replay(ctx context.Context) error {
+func (r *replayer) reread(ctx context.Context) error {
 	r.prepare()
 	err := r.through(ctx, func() bool { return len(r.left) > 0 }, r.step)
 	r.over = err == nil && len(r.left) == 0
 	return err
-}
-
-// through steps through what is left, as work of the lowest class, until
-// nothing is, ctx ends, or a fatal error, which it returns.
-func (r *runner) through(ctx context.Context, left func() bool, step func(context.Context) error) error {
-	ctx = budget.With(ctx, budget.Rest)
-	for left() {
-		err := step(ctx)
-		switch {
-		case err == nil:
-			r.retry.reset()
-			r.status.good()
-		case ctx.Err() != nil:
-			return nil //nolint:nilerr // whoever ended ctx knows
-		default:
-			if err := r.ends(err); err != nil {
-				return err
-			}
-			if !r.status.sleep(ctx, r.failed(err, time.Now())) {
-				return nil
-			}
-		}
-	}
-	return nil
-}
-
-func (r *replayer) stop() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.progress.Stopped = true
 }
 
 // prepare lists what of the range is to be replayed, and what was never read.

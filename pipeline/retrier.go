@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync"
 	"time"
 
 	"connector/sources"
@@ -12,16 +11,12 @@ import (
 
 // retrier tries the dead letters of one stream again.
 type retrier struct {
-	*runner
+	rereading
 	what    *Retry
 	pending map[string][]int // record id, and "digest of the row", of those that are not resolved, to their places in list
 	left    []sources.Span   // to be read
 	gaps    []sources.Span
-	over    bool // whether all was read; read when run has returned
-
-	mu       sync.Mutex
-	list     []Retried
-	progress Progress
+	list    []Retried // guarded by mu
 }
 
 // digestKey keeps digests of rows and record ids apart.
@@ -62,14 +57,7 @@ func (r *retrier) plan() {
 	}
 }
 
-func (r *retrier) stop() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.progress.Stopped = true
-}
-
-// retry goes on until nothing is left, ctx ends, or a fatal error.
-func (r *retrier) retry(ctx context.Context) error {
+func (r *retrier) reread(ctx context.Context) error {
 	if r.ledger == nil {
 		r.over = true
 		r.tell("this checkpoint never read the stream: connector run publishes it")

@@ -155,6 +155,15 @@ func (w walker) missed(v any, at string) string {
 // pointer writes a name as a token of a JSON Pointer.
 func pointer(name string) string { return string(jsontext.Pointer("").AppendToken(name))[1:] }
 
+// encode writes a value as a body without what c leaves out.
+func (c *cut) encode(value any) ([]byte, error) {
+	body, err := json.Marshal(value, json.Deterministic(true))
+	if err != nil {
+		return nil, err
+	}
+	return c.apply(body)
+}
+
 // apply returns a body without what c leaves out; what stays, stays byte for byte.
 func (c *cut) apply(body []byte) ([]byte, error) {
 	if c == nil {

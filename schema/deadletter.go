@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 	"unicode/utf8"
-
-	"github.com/go-json-experiment/json"
 )
 
 // DeadLetterSchema is the CloudEvents dataschema of dead letters; it is the
@@ -79,10 +77,7 @@ func wholeRunes(b []byte) []byte {
 func (d *DeadLetter) Message(f Format) (Message, error) {
 	r, written := f.Release(), *d
 	written.SchemaVersion = r.Version
-	body, err := json.Marshal(&written, json.Deterministic(true))
-	if err == nil {
-		body, err = r.deadLetterCut.apply(body)
-	}
+	body, err := r.deadLetterCut.encode(&written)
 	if err != nil {
 		return Message{}, fmt.Errorf("encoding dead letter of record %q of %s: %w", d.RecordID, d.Source, err)
 	}

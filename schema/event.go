@@ -8,8 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"time"
-
-	"github.com/go-json-experiment/json"
 )
 
 // Version is the schema version of the events and dead letters this package
@@ -126,10 +124,7 @@ func digest(parts ...string) string {
 func (e *Event) Message(f Format) (Message, error) {
 	r, written := f.Release(), *e
 	written.SchemaVersion = r.Version
-	body, err := json.Marshal(&written, json.Deterministic(true))
-	if err == nil {
-		body, err = r.eventCut.apply(body)
-	}
+	body, err := r.eventCut.encode(&written)
 	if err != nil {
 		return Message{}, fmt.Errorf("encoding event of record %q of %s: %w", e.Record.ID, e.Source, err)
 	}

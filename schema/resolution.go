@@ -3,8 +3,6 @@ package schema
 import (
 	"fmt"
 	"time"
-
-	"github.com/go-json-experiment/json"
 )
 
 // ResolutionSchema is the CloudEvents dataschema of resolutions; it is the $id
@@ -51,10 +49,7 @@ type Resolution struct {
 func (r *Resolution) Message(f Format) (Message, error) {
 	release, written := f.Release(), *r
 	written.SchemaVersion = release.Version
-	body, err := json.Marshal(&written, json.Deterministic(true))
-	if err == nil {
-		body, err = release.resolutionCut.apply(body)
-	}
+	body, err := release.resolutionCut.encode(&written)
 	if err != nil {
 		return Message{}, fmt.Errorf("encoding resolution of record %q of %s: %w", r.RecordID, r.Source, err)
 	}

@@ -237,6 +237,27 @@ func (c *client) reading(ctx context.Context, log *slog.Logger, subject string, 
 	}
 }
 
+// readTo calls do for the records from offset next to before end, and maybe for some behind
+// that. It returns the offset behind the last of them. An error of do ends it; others are as
+// of [client.reading].
+func (c *client) readTo(ctx context.Context, log *slog.Logger, v view, next, end int64, do func(*protocol.Record) error) (int64, error) {
+	for next < end {
+		err := c.reading(ctx, log, v.String(), func() (err error) {
+			next, err = c.fetch(ctx, v, next, func(r *protocol.Record) error {
+				if err := do(r); err != nil {
+					return &yieldError{err}
+				}
+				return nil
+			})
+			return err
+		})
+		if err != nil {
+			return next, err
+		}
+	}
+	return next, nil
+}
+
 // readRemedy says what to do about an answer that says something else to a
 // reader than to a writer, or returns "" when err is none.
 func readRemedy(err error) string {

@@ -175,22 +175,11 @@ func (s *sink) eachRecord(ctx context.Context, v view, begin, end int64, do func
 	if err != nil {
 		return err
 	}
-	for next := max(begin, start); next < end; {
-		err := s.client.reading(ctx, s.log, v.String(), func() (err error) {
-			next, err = s.client.fetch(ctx, v, next, func(r *protocol.Record) error {
-				if r.Offset >= end {
-					return nil
-				}
-				if err := do(r); err != nil {
-					return &yieldError{err}
-				}
-				return nil
-			})
-			return err
-		})
-		if err != nil {
-			return err
+	_, err = s.client.readTo(ctx, s.log, v, max(begin, start), end, func(r *protocol.Record) error {
+		if r.Offset >= end {
+			return nil
 		}
-	}
-	return nil
+		return do(r)
+	})
+	return err
 }

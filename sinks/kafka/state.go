@@ -86,21 +86,8 @@ func (s *unitState) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for s.next < end {
-		err := s.client.reading(ctx, s.log, s.view.String(), func() (err error) {
-			s.next, err = s.client.fetch(ctx, s.view, s.next, func(r *protocol.Record) error {
-				if err := s.apply(r); err != nil {
-					return &yieldError{err}
-				}
-				return nil
-			})
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	s.next, err = s.client.readTo(ctx, s.log, s.view, s.next, end, s.apply)
+	return err
 }
 
 // end returns the last stable offset, which is behind what the owner wrote for
