@@ -81,6 +81,10 @@ func listDeadLetters(ctx context.Context, env environment, flags deadLetterFlags
 	if flags.output == "json" {
 		return jsonLines(env.stdout, list)
 	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(env.stdout, f.none())
+		return err
+	}
 	return showDeadLetters(newView(env), list)
 }
 
@@ -102,10 +106,6 @@ func jsonLines[T any](w io.Writer, list []T) error {
 const shortLetterID = 12
 
 func showDeadLetters(v *view, list []*deadLetter) error {
-	if len(list) == 0 {
-		_, err := fmt.Fprintln(v.w, "no dead letters that the flags choose")
-		return err
-	}
 	t := tabwriter.NewWriter(v.w, 0, 0, 2, ' ', 0)
 	// Each cell of a column is painted, or none: the writer counts colours as text.
 	_, _ = fmt.Fprintf(t, "id\tstream\trecord\tclass\tfirst seen\tlast seen\t%s\treason\n", v.paint(grey, "state"))

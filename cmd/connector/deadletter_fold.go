@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -72,13 +73,14 @@ type fold struct {
 
 	byID   map[string]*deadLetter
 	open   map[record][]*deadLetter
-	beyond int // dead letters for which there was no room
+	others map[string]bool // streams that the flags do not choose, and classes of those that they do
+	beyond int             // dead letters for which there was no room
 
 	seen func(r sinks.Received, id string) // of every dead letter that is wanted; nil: nobody
 }
 
 func newFold(flags deadLetterFlags, all bool) *fold {
-	return &fold{flags: flags, all: all, byID: map[string]*deadLetter{}, open: map[record][]*deadLetter{}}
+	return &fold{flags: flags, all: all, byID: map[string]*deadLetter{}, open: map[record][]*deadLetter{}, others: map[string]bool{}}
 }
 
 // add takes the next message.
@@ -95,8 +97,17 @@ func (f *fold) add(r sinks.Received) error {
 	if err := json.Unmarshal(r.Body, &d); err != nil {
 		return fmt.Errorf("dead letter at %s is not of this schema: %w", r.Position, err)
 	}
+	switch {
+	case f.flags.wants(&d):
+	case f.flags.chooses(d.Source.Account, d.Source.Stream):
+		f.others[d.Class] = true
+		return nil
+	default:
+		f.others[d.Source.Account+"/"+d.Source.Stream] = true
+		return nil
+	}
 	id := r.Attribute("id")
-	if !f.flags.wants(&d) || f.begin != nil && !slices.ContainsFunc(f.begin, func(s string) bool { return strings.HasPrefix(id, s) }) || f.wanted != nil && !f.wanted[id] {
+	if f.begin != nil && !slices.ContainsFunc(f.begin, func(s string) bool { return strings.HasPrefix(id, s) }) || f.wanted != nil && !f.wanted[id] {
 		return nil
 	}
 	f.hold(id, &d)
@@ -138,6 +149,18 @@ func (f *fold) resolve(r *schema.Resolution) {
 		}
 	}
 	delete(f.open, of)
+}
+
+// none says that nothing is held, and what the flags leave out: one may be mistyped.
+func (f *fold) none() string {
+	none := "there is no such dead letter"
+	if !f.all {
+		none = "no such dead letter is unresolved"
+	}
+	if len(f.others) == 0 {
+		return none
+	}
+	return none + "; the flags leave out " + strings.Join(slices.Sorted(maps.Keys(f.others)), ", ")
 }
 
 // list returns what is held, the oldest first.

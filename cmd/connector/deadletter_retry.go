@@ -77,13 +77,13 @@ func retryDeadLetters(ctx context.Context, env environment, flags retryFlags) er
 	if err := unowned(cfg, "deadletter retry"); err != nil {
 		return err
 	}
-	chosen, err := flags.choose(ctx, cfg, env)
+	chosen, none, err := flags.choose(ctx, cfg, env)
 	if err != nil {
 		return err
 	}
 	env = env.apart(cfg)
 	if len(chosen) == 0 {
-		return emptyRetry(env)
+		return emptyRetry(env, none)
 	}
 	if !flags.dry && !flags.yes {
 		if err := planOfRetry(env.stderr, chosen); err != nil {
@@ -96,23 +96,23 @@ func retryDeadLetters(ctx context.Context, env environment, flags retryFlags) er
 	return runRetry(ctx, cfg, env, opts, flags, chosen)
 }
 
-// choose reads which unresolved dead letters are meant.
-func (f retryFlags) choose(ctx context.Context, cfg *config.Config, env environment) ([]*deadLetter, error) {
+// choose reads which unresolved dead letters are meant; none says why if there
+// are none.
+func (f retryFlags) choose(ctx context.Context, cfg *config.Config, env environment) (chosen []*deadLetter, none string, err error) {
 	all := newFold(f.deadLetterFlags, len(f.ids) > 0)
 	if len(f.ids) > 0 { // there may be more of others than are held
 		all.begin = f.ids
 	}
 	if err := readDeadLetters(ctx, cfg, env, all.add); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if more := all.overflow(); more != "" {
 		env.log.Warn(more)
 	}
 	list := all.list()
 	if len(f.ids) == 0 {
-		return list, nil
+		return list, all.none(), nil
 	}
-	var chosen []*deadLetter
 	var faults []string
 	for _, id := range f.ids {
 		begins := slices.DeleteFunc(slices.Clone(list), func(l *deadLetter) bool { return id == "" || !strings.HasPrefix(l.ID, id) })
@@ -127,14 +127,14 @@ func (f retryFlags) choose(ctx context.Context, cfg *config.Config, env environm
 			chosen = append(chosen, begins[0])
 		}
 	}
-	return chosen, usage(faults)
+	return chosen, "all of these are resolved", usage(faults)
 }
 
-func emptyRetry(env environment) error {
+func emptyRetry(env environment, none string) error {
 	if env.output == "json" {
 		return jsonLines(env.stdout, []retrySummary{{Verb: "deadletter retry", Summary: true, Complete: true}})
 	}
-	_, err := fmt.Fprintln(env.stdout, "nothing to retry: no such dead letter is unresolved")
+	_, err := fmt.Fprintln(env.stdout, "nothing to retry: "+none)
 	return err
 }
 

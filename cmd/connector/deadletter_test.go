@@ -206,7 +206,9 @@ func TestDeadLetterMistakes(t *testing.T) {
 		{vars, "retry", exitUsage, []string{"hq/flow: ", " of class too_large", "not confirmed, nothing was changed", "--yes"}},
 		{vars, "retry zz yy --yes", exitUsage, []string{"2 faults", `"zz" is no dead letter`}},
 		{vars, "retry --account nobody --yes", exitUsage, []string{`--account: there is no account "nobody"`}},
-		{vars, "retry --class none --yes", exitOK, []string{"nothing to retry"}},
+		{vars, "retry --class too-large --yes", exitOK, []string{"nothing to retry", "the flags leave out decode, no_id, too_large"}},
+		{vars, "list --class too-large", exitOK, []string{"no such dead letter is unresolved; the flags leave out decode, no_id, too_large"}},
+		{vars, "list --all --account nobody", exitOK, []string{"there is no such dead letter; the flags leave out hq/InternalMessage, hq/dataLink, hq/flow, "}},
 		{with(vars, "CONNECTOR_SINK=stdout", "FILE_PATH="), "list", exitUsage, []string{"sink stdout cannot be read"}},
 		{with(vars, "FILE_PATH=/nowhere/events"), "list", exitFailed, []string{"check FILE_PATH"}},
 	} {
