@@ -92,25 +92,41 @@ func Create(tb testing.TB, brokers []string, topic string, partitions int, confi
 		if err != nil {
 			return err
 		}
-		if err := res.Errors[topic]; err != nil {
-			return err
-		}
-		return led(ctx, c, topic, partitions)
+		return res.Errors[topic]
 	})
+	if err == nil {
+		err = awaitLeaders(tb.Context(), brokers, topic, partitions)
+	}
 	if err != nil {
 		tb.Fatalf("creating topic %s: %v", topic, err)
 	}
 }
 
-// led waits until all partitions of a topic have leaders: brokers know of a
-// topic a while after it was created.
-func led(ctx context.Context, c *kafka.Client, topic string, partitions int) error {
-	for {
+// awaitLeaders waits until all partitions of a topic have leaders: brokers know
+// of a topic a while after it was created.
+func awaitLeaders(ctx context.Context, brokers []string, topic string, partitions int) error {
+	for end := time.Now().Add(timeout); ; {
+		n, err := leaders(ctx, brokers, topic)
+		if err != nil || n == partitions {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%d of its %d partitions have leaders after %v", n, partitions, timeout)
+		}
+		if err := wait.For(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// leaders counts the partitions that have leaders, by a client of its own: a
+// client answers from what it knows.
+func leaders(ctx context.Context, brokers []string, topic string) (n int, err error) {
+	err = with(ctx, brokers, topic, func(ctx context.Context, c *kafka.Client) error {
 		meta, err := c.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 		if err != nil {
 			return err
 		}
-		n := 0
 		for _, t := range meta.Topics {
 			for _, p := range t.Partitions {
 				if p.Error == nil && p.Leader.Host != "" {
@@ -118,13 +134,9 @@ func led(ctx context.Context, c *kafka.Client, topic string, partitions int) err
 				}
 			}
 		}
-		if n == partitions {
-			return nil
-		}
-		if err := wait.For(ctx, 20*time.Millisecond); err != nil {
-			return fmt.Errorf("%d of its %d partitions have leaders: %w", n, partitions, err)
-		}
-	}
+		return nil
+	})
+	return n, err
 }
 
 func remove(tb testing.TB, brokers []string, topic string) {
@@ -169,7 +181,7 @@ func identify(ctx context.Context, brokers []string) (id string, err error) {
 func with(ctx context.Context, brokers []string, topic string, do func(context.Context, *kafka.Client) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	transport := &kafka.Transport{MetadataTopics: []string{topic}, MetadataTTL: 100 * time.Millisecond} // no topic would mean all
+	transport := &kafka.Transport{MetadataTopics: []string{topic}, MetadataTTL: timeout} // no topic would mean all; the TTL also bounds asking
 	defer transport.CloseIdleConnections()
 	return do(ctx, &kafka.Client{Addr: kafka.TCP(brokers...), Transport: transport})
 }
