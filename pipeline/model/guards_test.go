@@ -33,7 +33,7 @@ const (
 	readGo   = "pipeline/read.go"
 	clockGo  = "pipeline/clock.go"
 	admitGo  = "pipeline/admit.go"
-	replayGo = "pipeline/replay.go"
+	letterGo = "pipeline/letter.go"
 	commitGo = "pipeline/commit.go"
 	chunksGo = "sources/scan/chunks.go"
 	keysetGo = "sources/scan/keyset.go"
@@ -60,7 +60,7 @@ var guards = []guard{
 	{name: "dropped: nothing beside what is read", edits: []edit{{batchGo, "b.closed(bk.from-1, bk.until+1)", "b.closed(bk.from, bk.until)"}}, redundant: "a row beside the window of a time that nothing reads is ignored"},
 	{name: "admit: no row beside the window of a time that nothing reads", edits: []edit{{admitGo, "!w.Contains(rec.Created) && r.ledger.Closed(rec.Created)", "false"}}},
 	{name: "Mark: of each new version", edits: []edit{{admitGo, "m.Mark = b.mark(rec)", "m.Mark = b.mark(b.latest(rec))"}, {admitGo, "// mark returns what", "func (b *batch) latest(rec sources.Record) sources.Record {\n\tif len(b.records) > 0 {\n\t\treturn b.records[0]\n\t}\n\treturn rec\n}\n\n// mark returns what"}}},
-	{name: "Mark: of each dead letter", edits: []edit{{admitGo, "b.letter(rec, reason, \"\", b.mark(rec))", "b.letter(rec, reason, \"\", b.ledger.Mark(\"\"))"}}},
+	{name: "Mark: of each dead letter", edits: []edit{{letterGo, "b.letter(rec, reason, \"\", b.mark(rec))", "b.letter(rec, reason, \"\", b.ledger.Mark(\"\"))"}}},
 	{name: "Recovered: in the order in which they were made", edits: []edit{{markGo, "cmp.Compare(a.number, b.number), cmp.Compare(a.index, b.index)", "cmp.Compare(b.number, a.number), cmp.Compare(b.index, a.index)"}}},
 	{name: "Recovered: where the record was found", edits: []edit{{markGo, "b.reached[m.bucket] = was.join(m.reach)", "b.reached[m.bucket] = was"}}, redundant: "a row found elsewhere is found there again; the model test of the ledger sees it"},
 	{name: "Recovered: only beyond the state", edits: []edit{{markGo, "m.number > l.head.number", "true"}}, redundant: "a sink yields no mark that its state covers"},
@@ -79,8 +79,8 @@ var guards = []guard{
 	{name: "Absent: a record that is there is not missing", edits: []edit{{leftGo, "|| r.Seen.has(id)", ""}}, redundant: "the batch itself knows the rows of one chunk; see pipeline/left_test.go"},
 	{name: "check: a time that jumps ahead is refused once", edits: []edit{{clockGo, "was.IsZero() ||", "true || was.IsZero() ||"}}},
 	{name: "failed: the account waits when throttled", edits: []edit{{streamGo, "wait = max(wait, after)", "_ = after"}}},
-	{name: "bury: poison becomes a dead letter", edits: []edit{{replayGo, "\t\tb.bury(rec, err)\n", ""}}},
-	{name: "add: an event resolves the dead letters before it", edits: []edit{{replayGo, "case err == nil && v.Resolves:", "case err == nil && v.Resolves && false:"}}},
+	{name: "bury: poison becomes a dead letter", edits: []edit{{admitGo, "\t\tb.bury(rec, err)\n", ""}}},
+	{name: "add: an event resolves the dead letters before it", edits: []edit{{admitGo, "case err == nil && v.Resolves:", "case err == nil && v.Resolves && false:"}}},
 	{name: "Admit: what is dead is remembered", edits: []edit{{batchGo, "Resolves: was.unresolved()}", "Resolves: false}"}}},
 	{name: "replace: a rejected event becomes a dead letter", edits: []edit{{admitGo, "\t\t\t\tb.bury(records[i], err)\n", ""}}},
 	{name: "replace: a later version keeps its revision", edits: []edit{{admitGo, "if followed(records, i, refused) {", "if false && followed(records, i, refused) {"}}},
