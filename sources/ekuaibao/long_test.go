@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,14 +55,14 @@ func TestLateAnswers(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s, sim := inBubble(t, apisim.EkuaibaoConfig{}, nil)
-			late := 0
+			var late atomic.Int64
 			sim.Faults.Hook(func(r *http.Request) apisim.Fault {
 				from, _ := strconv.ParseInt(r.FormValue("startDate"), 10, 64)
 				to, _ := strconv.ParseInt(r.FormValue("endDate"), 10, 64)
 				if time.Duration(to-from)*time.Millisecond <= 10*time.Minute {
 					return apisim.Fault{}
 				}
-				late++
+				late.Add(1)
 				return fault
 			})
 			now := time.Now()
@@ -74,12 +75,12 @@ func TestLateAnswers(t *testing.T) {
 				if !proven.To.IsZero() {
 					rest.From = proven.To.Add(tick)
 				}
-				if err != nil && !errors.Is(err, scan.ErrLate) || late > 5 {
-					t.Fatalf("%s: got %v after %d late answers, %v is not read", name, err, late, rest)
+				if err != nil && !errors.Is(err, scan.ErrLate) || late.Load() > 5 {
+					t.Fatalf("%s: got %v after %d late answers, %v is not read", name, err, late.Load(), rest)
 				}
 			}
-			if len(seen) < 360 || late == 0 {
-				t.Errorf("%s: got %d rows, %d late answers", name, len(seen), late)
+			if len(seen) < 360 || late.Load() == 0 {
+				t.Errorf("%s: got %d rows, %d late answers", name, len(seen), late.Load())
 			}
 		})
 	}
