@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
-	_ = flag.Set("test.parallel", "4") // tests wait for time to pass as long as they compute
+	_ = flag.Set("test.parallel", "8") // tests wait for time to pass as long as they compute
 	os.Exit(m.Run())
 }
 
