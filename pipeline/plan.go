@@ -3,6 +3,7 @@ package pipeline
 import (
 	"maps"
 	"math/bits"
+	"slices"
 	"time"
 
 	"connector/checkpoint"
@@ -197,12 +198,16 @@ type postponed struct {
 
 // postpone puts a window aside, for one poll interval, then two, then four each
 // time it fails, so that it does not hold up the others. Windows that came back
-// in no hour since, because others took their place, are forgotten.
-func (p *plan) postpone(w sources.Span, poll time.Duration) {
+// in no hour since, because others took their place, are forgotten; not those of
+// pending time, which wait until what did not fail is read.
+func (p *plan) postpone(w sources.Span, poll time.Duration, pending []sources.Span) {
 	if p.postponed == nil {
 		p.postponed = map[time.Time]postponed{}
 	}
-	maps.DeleteFunc(p.postponed, func(_ time.Time, past postponed) bool { return time.Since(past.until) > time.Hour })
+	maps.DeleteFunc(p.postponed, func(from time.Time, past postponed) bool {
+		waits := func(s sources.Span) bool { return s.Contains(from) }
+		return time.Since(past.until) > time.Hour && !slices.ContainsFunc(pending, waits)
+	})
 	n := p.postponed[w.From].times
 	p.postponed[w.From] = postponed{n + 1, time.Now().Add(poll << min(n, 2))}
 }

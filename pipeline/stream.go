@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"connector/checkpoint"
@@ -274,6 +275,7 @@ type laterError struct{ error }
 func (e laterError) Unwrap() error { return e.error }
 
 func (r *runner) later(w sources.Span, err error) error {
-	r.plan.postpone(w, r.account.Poll)
+	pending := slices.Concat(r.ledger.In(checkpoint.Unread), r.ledger.In(checkpoint.Backfill))
+	r.plan.postpone(w, r.account.Poll, pending)
 	return laterError{err}
 }
