@@ -107,6 +107,41 @@ func TestStartInTheFuture(t *testing.T) {
 	})
 }
 
+// A clock of the provider that is set back makes the start seem to lie in the future. What was read
+// keeps its start: a later one would skip what is unread, an earlier one read what nobody asked for.
+func TestStartOutlivesAClockSetBack(t *testing.T) {
+	for _, start := range []time.Duration{-366 * 24 * time.Hour, -time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &provider{streams: []string{"s"}, rows: map[string][]row{"s": {
+				{id: "before start", created: at(-10 * time.Hour)}, {id: "refused", created: at(-150 * time.Minute)}, {id: "new", created: at(-time.Minute)},
+			}}}
+			p.refuse = func(w sources.Span) error {
+				if w.Contains(at(-150 * time.Minute)) {
+					return errTransient
+				}
+				return nil
+			}
+			sink := &memory{}
+			if err := runFor(t, options(p, sink), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			p.refuse, p.now = nil, func() time.Time { return time.Now().Add(-365 * 24 * time.Hour) }
+			opts := options(p, sink)
+			opts.Start = func(time.Time) time.Time { return at(start) }
+			if err := runFor(t, opts, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			p.now = nil
+			if err := runFor(t, opts, 10*time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := sink.versions(), []string{"new", "refused"}; !slices.Equal(got, want) {
+				t.Errorf("started %v from then on: got %q, want %q", start, got, want)
+			}
+		})
+	}
+}
+
 // A row that shows up while the connector is down, in a range that was read
 // when it was young, must not be lost.
 func TestLateRowDuringOutage(t *testing.T) {

@@ -194,9 +194,10 @@ func (r *runner) begin(ctx context.Context, now time.Time) error {
 }
 
 // await gives a stream whose start lies in the future the start that is
-// configured now: nothing was read from that one on.
+// configured now, unless anything was read from its own on: then it is the provider's
+// clock that is wrong.
 func (r *runner) await(b *batch, now time.Time) {
-	if !r.ledger.Start().After(now) {
+	if !r.ledger.Start().After(now) || !r.ledger.End().Before(r.ledger.Start()) {
 		return
 	}
 	start := r.start(now).Truncate(r.stream.Tick)
