@@ -89,7 +89,7 @@ func TestSplitAfterOutage(t *testing.T) {
 	s = slow{most: 1 << 30}
 	const ticks = 10_000
 	s.read(t, span(0, ticks), memory)
-	if s.requests > 500 || s.late > 0 {
+	if s.requests > 100 || s.late > 0 {
 		t.Errorf("got %d requests for %d ticks", s.requests, ticks)
 	}
 	s.requests = 0

@@ -17,6 +17,8 @@ type Memory struct {
 
 	longest time.Duration // that is asked for at once, because more came too late; 0: any
 	inTime  int           // answers for spans of that length, since it changed
+	behind  time.Duration // half of the first of the spans that came late in a row
+	silent  bool          // whether no answer came since
 }
 
 func (m *Memory) proven() size {
@@ -55,7 +57,9 @@ func (m *Memory) field() int {
 }
 
 // patience is the number of answers in time after which twice as much is asked for
-// at once. One that comes late costs a minute and a scan.
+// at once. One that comes late costs a minute and a scan. Each answer is enough up to
+// where no answer came at all, however little was asked for: that is how a provider looks
+// that was down.
 const patience = 16
 
 // first returns the beginning of a span that is asked for at once.
@@ -73,16 +77,20 @@ func (m *Memory) late(s sources.Span, tick time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.longest, m.inTime = max(duration(s, tick)/2/tick, 1)*tick, 0
+	if !m.silent {
+		m.behind, m.silent = m.longest, true
+	}
 }
 
 // answered says that the answer for a span did not.
 func (m *Memory) answered(s sources.Span, tick time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.silent = false
 	if m.longest == 0 || duration(s, tick) < m.longest {
 		return
 	}
-	if m.inTime++; m.inTime == patience {
+	if m.inTime++; m.inTime == patience || 2*m.longest <= m.behind {
 		m.longest, m.inTime = 2*m.longest, 0
 	}
 }
