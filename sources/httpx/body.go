@@ -49,9 +49,13 @@ type call struct {
 	sent   atomic.Bool // whether the request is with the server
 }
 
-// trace returns a context with which the transport notes that the request was sent.
+// trace returns a context with which the transport notes that the request was sent,
+// each time that it tries.
 func (c *call) trace(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { c.sent.Store(true) }})
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(string) { c.sent.Store(false) },
+		WroteRequest: func(w httptrace.WroteRequestInfo) { c.sent.Store(w.Err == nil) },
+	})
 }
 
 // failed turns an error of the transport or of reading a body into one that

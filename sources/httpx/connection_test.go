@@ -1,6 +1,7 @@
 package httpx
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -141,6 +143,38 @@ func TestTimeouts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTimeoutOfASecondTry: a request whose connection had been closed by the server is sent again,
+// but for that there is no connection.
+func TestTimeoutOfASecondTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dials := 0
+		tr := NewTransport(func(context.Context, string, string) (net.Conn, error) {
+			if dials++; dials > 1 {
+				return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
+			}
+			client, server := net.Pipe()
+			go func() {
+				defer func() { _ = server.Close() }()
+				in := bufio.NewReader(server)
+				if _, err := http.ReadRequest(in); err != nil {
+					t.Error(err)
+				}
+				_, _ = io.WriteString(server, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
+				_, _ = http.ReadRequest(in)
+			}()
+			return client, nil
+		})
+		defer tr.CloseIdleConnections()
+		c := New(Options{Transport: tr}, nil)
+		if _, err := get(t.Context(), c, "http://pipe"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := get(t.Context(), c, "http://pipe"); err == nil || dials != 2 || Late(err) || !Misdirected(err) {
+			t.Errorf("got %v after %d dials, called late: %v", err, dials, Late(err))
+		}
+	})
 }
 
 // deaf connects to a server that takes everything and says nothing.
