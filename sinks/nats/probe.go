@@ -43,6 +43,22 @@ func (c *client) lacks(ctx context.Context) ([]lack, error) {
 // edit returns the command that changes the stream.
 func (c *client) edit(flags string) string { return "nats stream edit " + c.cfg.Stream + " " + flags }
 
+// checkpointWarnings says what in a stream that lacks nothing weakens the
+// guarantee because it holds the checkpoint.
+func (c *client) checkpointWarnings() []lack {
+	var list []lack
+	if c.stream.MaxBytes <= 0 {
+		list = append(list, lack{"it has no max_bytes: where the server's storage runs out in the middle of a commit, readers may see a part of it before it is deleted and made again", c.edit("--max-bytes BYTES")})
+	}
+	if c.stream.MaxAge > 0 {
+		list = append(list, lack{
+			fmt.Sprintf("it has a max_age (%v), which also ends the checkpoint: a server that starts deletes all messages of that age, those that are never to be deleted, too, and the connector refuses to go on", c.stream.MaxAge),
+			fmt.Sprintf("set it to 0, and delete old events with nats stream purge %s --subject '%s' --keep N", c.cfg.Stream, subjectOf(c.cfg.SubjectPrefix, eventToken)),
+		})
+	}
+	return list
+}
+
 func (c *client) streamLacks() []lack {
 	s, subject := &c.stream, subjectOf(c.cfg.SubjectPrefix, checkpointToken)
 	limited := s.MaxBytes > 0 || s.MaxMsgs > 0
@@ -54,7 +70,7 @@ func (c *client) streamLacks() []lack {
 		{!s.AllowAtomicPublish, "it takes no atomic batches", c.edit("--allow-batch")},
 		{!covers(s.Subjects, subject), "its subjects do not include " + subject, c.edit("--subjects '" + strings.Join(append(s.Subjects[:len(s.Subjects):len(s.Subjects)], subject), "' --subjects '") + "'")},
 		{s.Discard != jetstream.DiscardNew && limited, "when it is full it drops the oldest messages, the checkpoint's too", c.edit("--discard new")},
-		{s.MaxAge > 0 && !s.AllowMsgTTL, "it deletes the checkpoint's messages by their age", c.edit("--allow-msg-ttl")},
+		{s.MaxAge > 0 && !s.AllowMsgTTL, "it deletes the checkpoint's messages by their age", "set its max_age to 0"},
 		{s.MaxMsgsPerSubject > 0, "it limits the messages of a subject", c.edit("--max-msgs-per-subject -1")},
 		{s.DenyPurge, "superseded state cannot be deleted from it (deny_purge)", "this cannot be changed: set NATS_STREAM and NATS_SUBJECT_PREFIX to new names"},
 		{s.Storage == jetstream.MemoryStorage, "it is kept in memory", "storage cannot be changed: set NATS_STREAM and NATS_SUBJECT_PREFIX to new names"},

@@ -73,7 +73,7 @@ func TestProbe(t *testing.T) {
 		}, "nats stream edit DELIVERY --subjects 'delivery.event.>' --subjects 'delivery.deadletter.>' --subjects 'delivery.checkpoint.>'"},
 		{"discard old", func(c *jetstream.StreamConfig) { c.Discard, c.MaxMsgs = jetstream.DiscardOld, 100_000 }, "nats stream edit DELIVERY --discard new"},
 		{"discard old, no limit", func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld }, ""},
-		{"age", func(c *jetstream.StreamConfig) { c.MaxAge, c.AllowMsgTTL = time.Hour, false }, "nats stream edit DELIVERY --allow-msg-ttl"},
+		{"age", func(c *jetstream.StreamConfig) { c.MaxAge, c.AllowMsgTTL = time.Hour, false }, "set its max_age to 0"},
 		{"age with TTL", func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, ""},
 		{"no TTL", func(c *jetstream.StreamConfig) { c.AllowMsgTTL = false }, ""},
 		{"messages per subject", func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1000 }, "nats stream edit DELIVERY --max-msgs-per-subject -1"},
@@ -100,6 +100,9 @@ func TestProbe(t *testing.T) {
 			}
 			if said := strings.Contains(log.String(), "cannot store events and checkpoint as one"); said != (tt.want != "") || !strings.Contains(log.String(), tt.want) {
 				t.Errorf("got log %s, want %q", log, tt.want)
+			}
+			if ends := strings.Contains(log.String(), "also ends the checkpoint"); ends != (c.MaxAge > 0 && tt.want == "") {
+				t.Errorf("got log %s; a max_age ends a checkpoint that is in the stream, and no other", log)
 			}
 			if tt.want != "" {
 				checkFallback(t, s, e.URL())

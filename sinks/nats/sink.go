@@ -27,9 +27,8 @@ func NewSink(ctx context.Context, cfg Config, url string, opts sinks.Options) (s
 		return nil, err
 	}
 	if len(lacks) == 0 {
-		if c.stream.MaxBytes <= 0 {
-			opts.Log.Warn("NATS stream has no max_bytes: where the server's storage runs out in the middle of a commit, readers may see a part of it before it is deleted and made again",
-				"stream", cfg.Stream, "remedy", c.edit("--max-bytes BYTES"))
+		for _, w := range c.checkpointWarnings() {
+			opts.Log.Warn("NATS stream: "+w.what, "stream", cfg.Stream, "remedy", w.remedy)
 		}
 		return &sink{client: c, opts: opts}, nil
 	}

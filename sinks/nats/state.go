@@ -19,7 +19,7 @@ const (
 )
 
 // What the headers of a state message say. The server keeps a message whose TTL is never
-// although it is older than the stream's max_age, but a server that starts does not: see [streamWarnings].
+// although it is older than the stream's max_age, but a server that starts does not: see [client.checkpointWarnings].
 const (
 	ttlNever      = "never"
 	deletedHeader = "KV-Operation" // as in key-value buckets

@@ -65,7 +65,7 @@ func openStream(ctx context.Context, js jetstream.JetStream, cfg *Config, log *s
 	if err := verifyStream(&found, cfg); err != nil {
 		return jetstream.StreamConfig{}, err
 	}
-	for _, w := range streamWarnings(&found, cfg) {
+	for _, w := range streamWarnings(&found) {
 		log.Warn("NATS stream: "+w, "stream", cfg.Stream)
 	}
 	return found, nil
@@ -129,17 +129,13 @@ func verifyStream(found *jetstream.StreamConfig, cfg *Config) error {
 }
 
 // streamWarnings says what in an existing stream weakens the guarantee.
-func streamWarnings(found *jetstream.StreamConfig, cfg *Config) []string {
+func streamWarnings(found *jetstream.StreamConfig) []string {
 	var w []string
 	if found.Storage == jetstream.MemoryStorage {
 		w = append(w, "it is kept in memory; events are lost when the server stops")
 	}
 	if found.Discard == jetstream.DiscardOld && (found.MaxBytes > 0 || found.MaxMsgs > 0 || found.MaxMsgsPerSubject > 0) {
 		w = append(w, "when it is full it drops the oldest events, read or not; discard policy new would make the connector wait instead")
-	}
-	if found.MaxAge > 0 {
-		w = append(w, fmt.Sprintf("it has a max_age (%v), which also ends the checkpoint: a server that starts deletes all messages of that age, those that are never to be deleted, too, and the connector refuses to go on; set it to 0, and delete old events with nats stream purge %s --subject '%s' --keep N",
-			found.MaxAge, found.Name, subjectOf(cfg.SubjectPrefix, eventToken)))
 	}
 	if found.Duplicates < duplicateWindow {
 		w = append(w, fmt.Sprintf("its duplicate window is only %v; events published again after a longer interruption appear twice", found.Duplicates))
