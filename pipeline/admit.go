@@ -22,6 +22,7 @@ type batch struct {
 	events  []schema.Message
 	records []sources.Record // those of events, in the same order
 	dead    []schema.Message
+	buried  []burial     // of dead, in the same order
 	window  sources.Span // in which all of it was read
 
 	settles map[string]settlement // by record id: dead letters, once an event of the record is published
@@ -227,6 +228,7 @@ func followed(records []sources.Record, i int, refused map[int]error) bool {
 // done counts what became durable, and tells the ledger.
 func (b *batch) done() {
 	b.runner.metrics.events.Add(float64(len(b.events)))
+	b.tell()
 	if b.backfill {
 		b.runner.status.count(b)
 	}

@@ -39,8 +39,32 @@ func (b *batch) letter(rec sources.Record, reason error, replay string, mark []b
 	}
 	m.Mark = mark
 	b.dead = append(b.dead, m)
-	b.runner.metrics.dead.WithLabelValues(class).Inc()
-	b.runner.log.Warn("row became a dead letter", "record", d.RecordID, "class", class, "reason", d.Reason)
+	b.buried = append(b.buried, burial{record: d.RecordID, class: class, reason: d.Reason})
+}
+
+// burial is what is told of a dead letter.
+type burial struct{ record, class, reason string }
+
+// tell counts the dead letters, which are durable now, and logs one of each class:
+// there may be one for each row.
+func (b *batch) tell() {
+	count := map[string]int{}
+	for _, d := range b.buried {
+		count[d.class]++
+		b.runner.metrics.dead.WithLabelValues(d.class).Inc()
+	}
+	for _, d := range b.buried {
+		n := count[d.class]
+		if n == 0 {
+			continue
+		}
+		args := []any{"record", d.record, "class", d.class, "reason", d.reason}
+		if n > 1 {
+			args = append(args, "others", n-1)
+		}
+		b.runner.log.Warn("row became a dead letter", args...)
+		count[d.class] = 0
+	}
 }
 
 // position returns where reading again finds a record: the window, which
