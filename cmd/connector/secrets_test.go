@@ -47,8 +47,8 @@ func wantNone(t *testing.T, what, text string) {
 	}
 }
 
-// TestCanaryScript wants secrets found in whichever file they are, and each log that a script of CI keeps searched.
-func TestCanaryScript(t *testing.T) {
+// TestSecretsInOutputAreFound wants secrets found in whichever file they are, and each log that a script of CI keeps searched.
+func TestSecretsInOutputAreFound(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := func(name, text string) string {
