@@ -22,7 +22,7 @@ type batch struct {
 	events  []schema.Message
 	records []sources.Record // those of events, in the same order
 	dead    []schema.Message
-	buried  []burial     // of dead, in the same order
+	buried  []burial     // what is told of the dead letters once they are durable
 	window  sources.Span // in which all of it was read
 
 	settles map[string]settlement // by record id: dead letters, once an event of the record is published

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"connector/internal/fault"
+	"connector/sinks"
 )
 
 // TestDeadLettersAreToldTogether has a provider whose rows are all unreadable: the log has a line for each class
@@ -22,7 +23,12 @@ func TestDeadLettersAreToldTogether(t *testing.T) {
 			p.rows["s"] = append(p.rows["s"], row{id: fmt.Sprint("r", i), created: at(-time.Minute), fault: fault.Reject(class, errors.New("unreadable"))})
 		}
 		var log strings.Builder
-		sink := &memory{}
+		sink := &memory{fail: func(_ int, c sinks.Commit) error {
+			if len(c.Dead) > 0 && strings.Contains(log.String(), "row became a dead letter") {
+				t.Error("dead letters were told of before they were durable")
+			}
+			return nil
+		}}
 		opts := options(p, sink)
 		opts.Log = slog.New(slog.NewTextHandler(&log, nil))
 		if err := runFor(t, opts, 10*time.Minute); err != nil {
